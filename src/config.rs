@@ -1,0 +1,81 @@
+//! What the configuration objects mean: api objects in, one [`Config`] and every [`Problem`] out.
+//!
+//! Faults are isolated per object: an object with a problem counts as its last valid version, which the previous
+//! [`Config`] still holds, or as absent. After [`parse`] nothing is checked again. No clock, no log, no write.
+
+mod advertisement;
+mod peer;
+mod pool;
+mod problem;
+mod select;
+
+pub use advertisement::{BgpAdvertisement, Community, L2Advertisement, PoolSelection};
+pub use peer::{BfdProfile, Neighbor, Peer, RemoteAs, Timers};
+pub use pool::{Pinning, Pool};
+pub use problem::{Kind, ObjectRef, Problem, Problems};
+pub use select::{Selector, Selectors};
+
+use crate::{
+    api,
+    names::{AdvertisementName, BfdName, PeerName, PoolName},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The configuration objects as they were read, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    /// IPAddressPools.
+    pub pools: BTreeMap<String, api::IPAddressPool>,
+    /// L2Advertisements.
+    pub l2_advertisements: BTreeMap<String, api::L2Advertisement>,
+    /// BGPAdvertisements.
+    pub bgp_advertisements: BTreeMap<String, api::BGPAdvertisement>,
+    /// BGPPeers.
+    pub peers: BTreeMap<String, api::BGPPeer>,
+    /// BFDProfiles.
+    pub bfd_profiles: BTreeMap<String, api::BFDProfile>,
+    /// Communities.
+    pub communities: BTreeMap<String, api::Community>,
+    /// FRRConfigurations of users.
+    pub frr_configurations: BTreeMap<String, api::FRRConfiguration>,
+    /// Objects that could not be read at all: they count as their last valid version too.
+    pub unreadable: BTreeMap<ObjectRef, String>,
+}
+
+/// What is true. Shared by reference: an object that did not change is the same allocation as before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// Pools that do not overlap.
+    pub pools: BTreeMap<PoolName, Arc<Pool>>,
+    /// L2 advertisements.
+    pub l2: BTreeMap<AdvertisementName, Arc<L2Advertisement>>,
+    /// BGP advertisements, aliases of communities resolved.
+    pub bgp: BTreeMap<AdvertisementName, Arc<BgpAdvertisement>>,
+    /// BGP peers.
+    pub peers: BTreeMap<PeerName, Arc<Peer>>,
+    /// BFD profiles.
+    pub bfd: BTreeMap<BfdName, Arc<BfdProfile>>,
+}
+
+impl Config {
+    /// The pool that `ip` lies in.
+    #[must_use]
+    pub fn pool_of(&self, ip: std::net::IpAddr) -> Option<(&PoolName, &Arc<Pool>)> {
+        self.pools.iter().find(|(_, pool)| pool.contains(ip))
+    }
+}
+
+/// Reads `input`; where an object has a problem, its version in `last` stands.
+#[must_use]
+pub fn parse(input: &Input, last: &Config) -> (Config, Problems) {
+    let mut problems = Problems::default();
+    for (object, what) in &input.unreadable {
+        problems.add(object.clone(), "", what);
+    }
+    let pools = pool::parse(input, last, &mut problems);
+    let bfd = peer::parse_bfd(input, last, &mut problems);
+    let peers = peer::parse(input, last, &bfd, &mut problems);
+    let l2 = advertisement::parse_l2(input, last, &mut problems);
+    let bgp = advertisement::parse_bgp(input, last, &pools, &mut problems);
+    (Config { pools, l2, bgp, peers, bfd }, problems)
+}

@@ -1,0 +1,11 @@
+//! FerroLB: addresses for Services of type LoadBalancer on bare metal, and their announcement.
+//!
+//! Data flows one way: observe (`io`) → understand (`world`, `config`) → decide (`alloc`, `plan`) → desired state
+//! (`frr`, `l2`) → effect (`io`). `run` wires the parts. `ARCHITECTURE.md` has the map, `tests/tidy.rs` the rules.
+
+pub mod api;
+pub mod config;
+pub mod names;
+pub mod net;
+pub mod plan;
+pub mod world;

@@ -1,0 +1,49 @@
+//! What is known of a Node.
+
+use super::Labels;
+use crate::names::NodeName;
+use k8s_openapi::api::core::v1 as core;
+use std::net::IpAddr;
+
+/// The label that keeps load balancers away from a node, by its presence.
+const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
+
+/// The facts of a Node. Readiness and cordon are none: neither moves an address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its labels.
+    pub labels: Labels,
+    /// Condition `NetworkUnavailable` is `True`.
+    pub network_unavailable: bool,
+    /// Its internal addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl Node {
+    /// The facts of `node`.
+    #[must_use]
+    pub fn observe(node: &core::Node) -> (NodeName, Self) {
+        let status = node.status.as_ref();
+        let unavailable = |c: &core::NodeCondition| c.type_ == "NetworkUnavailable" && c.status == "True";
+        let facts = Self {
+            labels: node.metadata.labels.clone().unwrap_or_default(),
+            network_unavailable: status
+                .and_then(|s| s.conditions.as_ref())
+                .is_some_and(|c| c.iter().any(unavailable)),
+            addresses: status
+                .and_then(|s| s.addresses.as_ref())
+                .into_iter()
+                .flatten()
+                .filter(|a| a.type_ == "InternalIP")
+                .filter_map(|a| a.address.parse().ok())
+                .collect(),
+        };
+        (node.metadata.name.as_deref().unwrap_or_default().into(), facts)
+    }
+
+    /// Whether its labels keep load balancers away.
+    #[must_use]
+    pub fn excluded(&self) -> bool {
+        self.labels.contains_key(EXCLUDE)
+    }
+}
