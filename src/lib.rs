@@ -3,6 +3,7 @@
 //! Data flows one way: observe (`io`) → understand (`world`, `config`) → decide (`alloc`, `plan`) → desired state
 //! (`frr`, `l2`) → effect (`io`). `run` wires the parts. `ARCHITECTURE.md` has the map, `tests/tidy.rs` the rules.
 
+pub mod alloc;
 pub mod api;
 pub mod config;
 pub mod names;

@@ -44,7 +44,13 @@ impl Pool {
     /// Whether `ip` may be handed out from this pool.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        !(self.avoid_buggy && is_buggy(ip)) && self.ranges.iter().any(|r| r.contains(ip))
+        self.hands_out(ip) && self.ranges.iter().any(|r| r.contains(ip))
+    }
+
+    /// Whether `ip`, which lies in one of its ranges, is not left out.
+    #[must_use]
+    pub fn hands_out(&self, ip: IpAddr) -> bool {
+        !(self.avoid_buggy && is_buggy(ip))
     }
 }
 

@@ -4,7 +4,7 @@ use super::Labels;
 use crate::{names::ServiceKey, net::Family};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 /// The annotations that are read and written, without their prefix.
 pub mod annotations {
@@ -58,6 +58,16 @@ pub enum Transport {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
 }
 
 /// A port of a Service.
@@ -180,6 +190,12 @@ impl Service {
     #[must_use]
     pub fn annotation(&self, key: &str) -> Option<&str> {
         annotation(&self.annotations, key)
+    }
+
+    /// Whether the controller has marked it as holding an address of a pool.
+    #[must_use]
+    pub fn has_our_mark(&self) -> bool {
+        self.annotations.contains_key(annotations::ALLOCATED_FROM)
     }
 
     /// The addresses of its status; `None` for an entry that is none.
