@@ -10,13 +10,12 @@ mod claim;
 mod ledger;
 mod reason;
 
-pub use claim::Class;
 pub use reason::Reason;
 
 use crate::{
     config::Config,
     names::{PoolName, ServiceKey},
-    world::{Service, World},
+    world::{Class, Service, World},
 };
 use claim::Claim;
 use ledger::Ledger;

@@ -6,25 +6,7 @@ use crate::{
     net::Family,
     world::{FamilyPolicy, Labels, Port, Service, TrafficPolicy, annotations},
 };
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
-
-/// The load balancer class that a controller serves: `--lb-class`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Class(Option<Arc<str>>);
-
-impl Class {
-    /// Class `name`; empty for the Services without a class.
-    #[must_use]
-    pub fn new(name: &str) -> Self {
-        Self(Some(name).filter(|n| !n.is_empty()).map(Arc::from))
-    }
-
-    /// Whether `service` is of this class.
-    #[must_use]
-    pub fn is_ours(&self, service: &Service) -> bool {
-        service.class == self.0
-    }
-}
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Addresses asked for by name, or why the request makes no sense.
 pub(super) type Request = Result<Vec<IpAddr>, Reason>;

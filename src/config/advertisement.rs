@@ -100,6 +100,12 @@ impl L2Advertisement {
 }
 
 impl BgpAdvertisement {
+    /// Whether it is for this peer.
+    #[must_use]
+    pub fn is_for_peer(&self, peer: &PeerName) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+
     /// Whether it is for Services with these labels.
     #[must_use]
     pub fn selects_service(&self, labels: &Labels) -> bool {

@@ -1,7 +1,10 @@
 //! BGP peers and BFD profiles.
 
-use super::{Config, Input, Problems, Selectors};
-use crate::names::{Asn, BfdName, PeerName, Word};
+use super::{Config, Input, Problems, Selectors, select::any_or_all};
+use crate::{
+    names::{Asn, BfdName, PeerName, Word},
+    world::Labels,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -72,6 +75,14 @@ pub struct Peer {
     pub dual_stack: bool,
     /// `spec.localASN`.
     pub local_asn: Option<Asn>,
+}
+
+impl Peer {
+    /// Whether nodes with these labels have this session.
+    #[must_use]
+    pub fn selects_node(&self, labels: &Labels) -> bool {
+        any_or_all(&self.nodes, labels)
+    }
 }
 
 /// A BFDProfile; `None` leaves FRR's default. Times in milliseconds.

@@ -207,6 +207,24 @@ impl Service {
     }
 }
 
+/// The load balancer class that is served: `--lb-class`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Class(Option<Arc<str>>);
+
+impl Class {
+    /// Class `name`; empty for the Services without a class.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(Some(name).filter(|n| !n.is_empty()).map(Arc::from))
+    }
+
+    /// Whether `service` is of this class.
+    #[must_use]
+    pub fn is_ours(&self, service: &Service) -> bool {
+        service.class == self.0
+    }
+}
+
 fn port(port: &core::ServicePort) -> Port {
     let transport = match port.protocol.as_deref() {
         Some("UDP") => Transport::Udp,
