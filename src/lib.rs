@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod config;
+pub mod io;
 pub mod names;
 pub mod net;
 pub mod plan;
