@@ -4,4 +4,6 @@
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
 pub mod observe;
+pub mod settings;
+pub mod telemetry;
 pub mod write;
