@@ -1,0 +1,9 @@
+//! The shell: the only room, with `run`, that touches the world.
+//!
+//! Observing files turn the world into [`observe::Change`]s; effect files carry out what was decided. Nothing is
+//! decided here. Every channel is bounded, every outside thing has one writer.
+
+pub mod observe;
+pub mod settings;
+pub mod telemetry;
+pub mod write;
