@@ -49,15 +49,21 @@ pub struct Holding {
 #[must_use]
 pub fn assign(config: &Config, world: &World, class: &Class) -> BTreeMap<ServiceKey, Outcome> {
     let mut pass = Pass { config, world, ledger: Ledger::new(config), outcomes: BTreeMap::new() };
-    let mut newcomers = Vec::new();
+    let (mut halves, mut newcomers) = (Vec::new(), Vec::new());
     for (key, service) in in_order(world) {
         match pass.claim(key, service, class) {
             Err(outcome) => pass.settle(key, outcome),
             Ok(claim) => match pass.keep(&claim) {
-                Some(outcome) => pass.settle(key, outcome),
+                Some(outcome) => {
+                    pass.settle(key, outcome);
+                    halves.extend(claim.missing_family().map(|_| claim));
+                }
                 None => newcomers.push(claim),
             },
         }
+    }
+    for claim in &halves {
+        pass.complete(claim);
     }
     // A stable sort: within each kind the order stays that of age and name.
     newcomers.sort_by_key(|claim| claim.request.is_none());
@@ -131,17 +137,21 @@ impl<'a> Pass<'a> {
             self.ledger.release(claim.key, &claim.current);
             return None;
         };
-        let mut holding = Holding { ips: claim.current.clone(), pool, new: false, lacks };
-        if let Some(family) = claim.missing_family() {
-            match choose::first_free(&mut self.ledger, claim, &holding.pool, family) {
-                Some(ip) if self.ledger.take(self.world, claim, &[ip]).is_ok() => {
-                    holding.ips.push(ip);
-                    holding.new = true;
-                }
-                _ => holding.lacks = Some(Reason::NoSecondAddress(holding.pool.clone(), family)),
+        Some(Outcome::Holds(Holding { ips: claim.current.clone(), pool, new: false, lacks }))
+    }
+
+    /// A second address for a Service that prefers two families and holds one.
+    fn complete(&mut self, claim: &Claim<'a>) {
+        let Some(Outcome::Holds(holding)) = self.outcomes.get_mut(claim.key) else { return };
+        let Some(family) = claim.missing_family() else { return };
+        let free = choose::first_free(&mut self.ledger, claim, &holding.pool, family);
+        match free.filter(|ip| self.ledger.take(self.world, claim, &[*ip]).is_ok()) {
+            Some(ip) => {
+                holding.ips.push(ip);
+                holding.new = true;
             }
+            None => holding.lacks = Some(Reason::NoSecondAddress(holding.pool.clone(), family)),
         }
-        Some(Outcome::Holds(holding))
     }
 
     /// Addresses for a newcomer.

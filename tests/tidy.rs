@@ -25,9 +25,30 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// What a pure room never says.
 const WORLDLY: &[&str] = &[
-    "async ", ".await", "tokio", "kube::Client", "kube::Api", "kube::runtime", "std::fs", "std::process", "std::env",
-    "std::net::Udp", "std::net::Tcp", "socket2", "rtnetlink", "Instant::now", "SystemTime::now", "Timestamp::now",
-    "thread::", "println!", "unsafe ", "unsafe{", "tracing::", "static mut", "Mutex", "RwLock",
+    "async ",
+    ".await",
+    "tokio",
+    "kube::Client",
+    "kube::Api",
+    "kube::runtime",
+    "std::fs",
+    "std::process",
+    "std::env",
+    "std::net::Udp",
+    "std::net::Tcp",
+    "socket2",
+    "rtnetlink",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "thread::",
+    "println!",
+    "unsafe ",
+    "unsafe{",
+    "tracing::",
+    "static mut",
+    "Mutex",
+    "RwLock",
 ];
 
 /// Names that say nothing about what a thing is.
@@ -100,7 +121,11 @@ fn files_are_short_documented_and_named() {
             for word in EMPTY_NAMES.iter().filter(|w| line.contains(**w)) {
                 faults.push(format!("{name}:{n}: `{word}` says nothing about what it is"));
             }
-            if line.contains("unsafe ") && line.contains('{') && name.starts_with("src/") && name != UNSAFE_FILE {
+            if line.contains("unsafe ")
+                && line.contains('{')
+                && name.starts_with("src/")
+                && name != UNSAFE_FILE
+            {
                 faults.push(format!("{name}:{n}: `unsafe` lives in {UNSAFE_FILE}"));
             }
             for word in ["unbounded_channel", "todo!(", "unimplemented!(", "#[ignore", "#[should_panic"] {
@@ -136,7 +161,9 @@ fn mentions(line: &str, room: &str) -> bool {
     // A line of a `use crate::{` block that rustfmt has spread over several.
     let spread = line.starts_with("    ")
         && !line.starts_with("     ")
-        && [format!("    {room}::"), format!("    {room},")].iter().any(|head| line.starts_with(head.as_str()));
+        && [format!("    {room}::"), format!("    {room},")]
+            .iter()
+            .any(|head| line.starts_with(head.as_str()));
     single || grouped || spread
 }
 
