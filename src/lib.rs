@@ -5,6 +5,8 @@
 
 pub mod api;
 pub mod config;
+pub mod io;
+pub mod l2;
 pub mod names;
 pub mod net;
 pub mod plan;
