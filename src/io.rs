@@ -3,7 +3,10 @@
 //! Observing files turn the world into [`observe::Change`]s; effect files carry out what was decided. Nothing is
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
+pub mod l2;
+pub mod link;
 pub mod observe;
 pub mod settings;
+mod socket;
 pub mod telemetry;
 pub mod write;

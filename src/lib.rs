@@ -7,6 +7,7 @@ pub mod alloc;
 pub mod api;
 pub mod config;
 pub mod io;
+pub mod l2;
 pub mod names;
 pub mod net;
 pub mod plan;
