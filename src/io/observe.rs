@@ -16,6 +16,37 @@ use crate::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Who observes: each program sees only what it needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Allocates addresses.
+    Controller,
+    /// Announces them.
+    Speaker,
+}
+
+impl Role {
+    /// The kinds that it needs to see, all of them before its first decision.
+    #[must_use]
+    pub const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Controller => &[Kind::Service, Kind::Namespace, Kind::IPAddressPool],
+            Self::Speaker => &[
+                Kind::Service,
+                Kind::EndpointSlice,
+                Kind::Node,
+                Kind::IPAddressPool,
+                Kind::L2Advertisement,
+                Kind::BGPAdvertisement,
+                Kind::BGPPeer,
+                Kind::BFDProfile,
+                Kind::Community,
+                Kind::FRRConfiguration,
+            ],
+        }
+    }
+}
+
 /// Something that was seen. In the variants of one object, `None` means that it is gone.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -107,13 +138,13 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Nothing yet; no decision may be taken before every store of `kinds` is [`Change::Synced`].
+    /// Nothing yet; no decision may be taken before every store that `role` needs is [`Change::Synced`].
     #[must_use]
-    pub fn new(kinds: impl IntoIterator<Item = Kind>) -> Self {
+    pub fn new(role: Role) -> Self {
         Self {
             world: World::default(),
             input: Input::default(),
-            waiting: kinds.into_iter().collect(),
+            waiting: role.kinds().iter().copied().collect(),
             listing: BTreeMap::new(),
             owners: BTreeMap::new(),
             written: BTreeMap::new(),
