@@ -30,6 +30,8 @@ pub struct Allocator {
     outcomes: BTreeMap<ServiceKey, Outcome>,
     /// Statuses that are on their way: no second one for the same Service before the first is answered.
     writing: BTreeSet<ServiceKey>,
+    /// Services whose status could not be written: not tried again before [`Allocator::retry`].
+    resting: BTreeSet<ServiceKey>,
     /// The last reason told about each Service, so that an event marks a transition.
     told: BTreeMap<ServiceKey, Reason>,
     stale: bool,
@@ -55,6 +57,7 @@ impl Allocator {
             problems: Problems::default(),
             outcomes: BTreeMap::new(),
             writing: BTreeSet::new(),
+            resting: BTreeSet::new(),
             told: BTreeMap::new(),
             stale: true,
         }
@@ -98,16 +101,22 @@ impl Allocator {
             }
             Err(refused @ (Refused::Forbidden(_) | Refused::Failed(_))) => {
                 tracing::error!(service = %wrote.key, fault = %refused, "the status was not written");
-                self.stale = true;
+                self.resting.insert(wrote.key);
                 true
             }
         }
     }
 
-    /// Gives up waiting for the status of `key`: it could not even be sent.
+    /// Gives up waiting for the status of `key`: the writer had no room for it. The next answer makes room.
     pub fn unsent(&mut self, key: &ServiceKey) {
         self.writing.remove(key);
         self.stale = true;
+    }
+
+    /// Time to try again what could not be written.
+    pub fn retry(&mut self) {
+        self.stale |= !self.resting.is_empty();
+        self.resting.clear();
     }
 
     fn is_as_decided(&self, key: &ServiceKey) -> bool {
@@ -130,6 +139,7 @@ impl Allocator {
         for (key, outcome) in &self.outcomes {
             let Some(service) = world.services.get(key) else { continue };
             if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))
+                && !self.resting.contains(key)
                 && self.writing.insert(key.clone())
             {
                 effects.events.extend(assignment(key, service, outcome));
@@ -240,3 +250,6 @@ fn list(ips: &[IpAddr]) -> String {
     let quoted: Vec<String> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
     format!("[{}]", quoted.join(" "))
 }
+
+#[cfg(test)]
+mod tests;
