@@ -1,6 +1,9 @@
 //! Kubernetes: one client, a watch per kind, and the only writers of its objects.
 
+pub mod events;
+mod raw;
 pub mod watch;
+pub mod write;
 
 use anyhow::Context;
 use kube::{

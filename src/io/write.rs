@@ -5,7 +5,9 @@
 
 use super::observe::Change;
 use crate::names::{PoolName, ServiceKey};
+use prometheus_client::metrics::counter::Counter;
 use std::{net::IpAddr, sync::Arc};
+use tokio::sync::mpsc::Sender;
 
 /// The status that a Service must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,4 +70,59 @@ pub struct Event {
     pub reason: &'static str,
     /// The sentence.
     pub message: String,
+}
+
+/// Where events go in: never waits, and counts what does not fit.
+#[derive(Clone, Debug)]
+pub struct Events {
+    to: Sender<Event>,
+    dropped: Counter,
+}
+
+impl Events {
+    /// Into `to`; what does not fit counts as `dropped`.
+    #[must_use]
+    pub const fn new(to: Sender<Event>, dropped: Counter) -> Self {
+        Self { to, dropped }
+    }
+
+    /// Publishes `event`, or drops it.
+    pub fn publish(&self, event: Event) {
+        if self.to.try_send(event).is_err() {
+            self.dropped.inc();
+        }
+    }
+}
+
+impl Level {
+    /// The API's word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_does_not_fit_is_counted_and_holds_nobody_up() {
+        let (to, mut from) = tokio::sync::mpsc::channel(1);
+        let events = Events::new(to, Counter::default());
+        let event = |message: &str| Event {
+            key: ServiceKey::new("n", "a"),
+            uid: "u".into(),
+            level: Level::Normal,
+            reason: "IPAllocated",
+            message: message.into(),
+        };
+        events.publish(event("first"));
+        events.publish(event("second"));
+        assert_eq!(events.dropped.get(), 1);
+        assert_eq!(from.try_recv().unwrap().message, "first");
+    }
 }

@@ -5,6 +5,7 @@
 //! tried again with growing pauses. The exception is FRRConfiguration: where its CRD is missing there are none
 //! (MetalLB runs without it in its native and frr modes), and they appear when the CRD does. Nothing is cached here.
 
+use super::raw::Raw;
 use crate::{
     api,
     config::{Kind, ObjectRef},
@@ -13,22 +14,16 @@ use crate::{
 };
 use anyhow::Context;
 use futures_util::StreamExt;
-use k8s_openapi::{
-    api::{core::v1 as core, discovery::v1::EndpointSlice},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 use kube::{
-    Api, Client, Resource,
+    Api, Client,
     api::ApiResource,
-    core::DynamicResourceScope,
     runtime::{
         utils::Backoff,
         watcher::{self, DefaultBackoff, Error, Event, watcher},
     },
 };
-use serde::{Deserialize, Deserializer, de};
-use serde_json::Value;
-use std::{borrow::Cow, pin::pin};
+use std::pin::pin;
 use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 /// Objects per page of a list: a page is the only time that whole objects are in memory.
@@ -179,61 +174,10 @@ fn resource(kind: Kind) -> Option<ApiResource> {
     })
 }
 
-/// An object whose shape is not looked at yet, without its managed fields, which can be most of it.
-#[derive(Clone, Debug)]
-struct Raw {
-    /// Name, namespace and version.
-    metadata: ObjectMeta,
-    /// The whole of it.
-    object: Value,
-}
-
-impl<'de> Deserialize<'de> for Raw {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let mut object = Value::deserialize(from)?;
-        let meta = object
-            .get_mut("metadata")
-            .and_then(Value::as_object_mut)
-            .ok_or_else(|| de::Error::missing_field("metadata"))?;
-        meta.remove("managedFields");
-        let text = |field: &str| meta.get(field).and_then(Value::as_str).map(str::to_owned);
-        let metadata = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, object })
-    }
-}
-
-impl Resource for Raw {
-    type DynamicType = ApiResource;
-    type Scope = DynamicResourceScope;
-
-    fn kind(resource: &ApiResource) -> Cow<'_, str> {
-        (&resource.kind).into()
-    }
-    fn group(resource: &ApiResource) -> Cow<'_, str> {
-        (&resource.group).into()
-    }
-    fn version(resource: &ApiResource) -> Cow<'_, str> {
-        (&resource.version).into()
-    }
-    fn plural(resource: &ApiResource) -> Cow<'_, str> {
-        (&resource.plural).into()
-    }
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::Value;
 
     fn raw(object: Value) -> Raw {
         serde_json::from_value(object).unwrap()
