@@ -7,7 +7,10 @@
 //! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
 
 pub mod bins;
+pub mod fabric;
+pub mod frr;
 pub mod netns;
 pub mod process;
+pub mod tor;
 pub mod wait;
 pub mod warden;
