@@ -3,6 +3,7 @@
 //! Observing files turn the world into [`observe::Change`]s; effect files carry out what was decided. Nothing is
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
+pub mod files;
 pub mod k8s;
 pub mod l2;
 pub mod link;
