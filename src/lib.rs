@@ -11,4 +11,5 @@ pub mod l2;
 pub mod names;
 pub mod net;
 pub mod plan;
+pub mod run;
 pub mod world;

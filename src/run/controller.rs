@@ -39,10 +39,10 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
     super::say_ineffective(&common.ineffective);
     let mut stop = Stop::new()?;
     let mut tasks = JoinSet::new();
-    let Attached { mut changes, statuses, mut wrote, events, client } =
+    let Attached { mut changes, statuses, mut wrote, events, .. } =
         source::attach(common, Role::Controller, None, Counter::default(), &mut tasks).await?;
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
-    let observed = Observed::new(Role::Controller.kinds().iter().copied());
+    let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
     let mut told = Told::default();
     let mut pause = RETRY.0;
@@ -57,10 +57,13 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         };
         match event {
             Event::Changed(change) => allocator.observe(change),
-            Event::Wrote(answer) if allocator.wrote(answer) => {
-                retry = retry.or_else(|| Some(super::after(pause)));
+            Event::Wrote(answer) => {
+                if allocator.wrote(answer) {
+                    retry = retry.or_else(|| Some(super::after(pause)));
+                } else {
+                    pause = RETRY.0;
+                }
             }
-            Event::Wrote(_) => pause = RETRY.0,
             Event::RetryDue => {
                 (retry, pause) = (None, (pause * 2).min(RETRY.1));
                 allocator.retry();

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     config::Kind,
+    io::observe::Role,
     world::{Ingress, World},
 };
 use serde_json::json;
@@ -21,13 +22,14 @@ fn service(version: &str) -> Box<Service> {
 
 /// A controller that has seen one pool of one address and the Services `names`.
 fn allocator(names: &[&str]) -> Allocator {
-    let mut allocator = Allocator::new(Class::default(), Observed::new([Kind::Service, Kind::IPAddressPool]));
+    let mut allocator = Allocator::new(Class::default(), Observed::new(Role::Controller));
     let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["10.0.0.1/32"]}});
     allocator.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
     for name in names {
         allocator.observe(Change::Service(key(name), Some(service("1"))));
     }
     allocator.observe(Change::Synced(Kind::Service));
+    allocator.observe(Change::Synced(Kind::Namespace));
     assert!(allocator.decide().statuses.is_empty(), "no decision before every store has synced");
     allocator.observe(Change::Synced(Kind::IPAddressPool));
     allocator
