@@ -8,6 +8,7 @@ mod bgp;
 mod duration;
 mod frr;
 mod l2;
+mod peer;
 mod pool;
 mod schema;
 
@@ -15,6 +16,7 @@ pub use bgp::*;
 pub use duration::{Duration, DurationError};
 pub use frr::*;
 pub use l2::*;
+pub use peer::*;
 pub use pool::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
