@@ -4,6 +4,8 @@
 //! Decoding is lenient where the API server has judged before (an address is a text here), so that one odd object
 //! does not stop a watch.
 
+#![expect(clippy::duplicated_attributes, reason = "clippy takes two printer columns of one type for a slip")]
+
 mod bgp;
 mod duration;
 mod frr;
