@@ -1,5 +1,13 @@
 //! Whatever is written into a text field: nothing panics, and a faulty object changes nothing but itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "functions of a test may fail it; clippy only knows those that are tests themselves"
+)]
+
 mod common;
 
 use ferrolb::config::{Config, Input, Kind, ObjectRef, parse};

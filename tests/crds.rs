@@ -2,6 +2,14 @@
 //!
 //! CEL is evaluated here as kube does it; a real API server judges the same files in the cluster tier.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "functions of a test may fail it; clippy only knows those that are tests themselves"
+)]
+
 use ferrolb::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
@@ -257,6 +265,8 @@ fn schemas_are_as_the_api_server_wants_them() {
     fn walk(schema: &Value, path: &str) {
         assert!(schema.get("nullable").is_none(), "{path}: a null must be dropped, or has() is true of it");
         assert!(schema["type"].is_string(), "{path}: structural schemas have a type everywhere");
+        let format = schema["format"].as_str().unwrap_or("int32");
+        assert!(["int32", "int64"].contains(&format), "{path}: Kubernetes does not know the format {format}");
         for (key, value) in schema["properties"].as_object().into_iter().flatten() {
             walk(value, &format!("{path}.{key}"));
         }

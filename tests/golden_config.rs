@@ -2,6 +2,14 @@
 //!
 //! Where a case has `last.yaml`, those objects were there before. `UPDATE_EXPECT=1` writes `out.txt` anew.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "functions of a test may fail it; clippy only knows those that are tests themselves"
+)]
+
 mod common;
 
 use ferrolb::config::{Config, Problems, parse};

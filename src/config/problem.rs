@@ -185,7 +185,7 @@ impl<'a> Report<'a> {
                 Ok(written) if seen.insert(written.clone()) => {}
                 Ok(_) => self.fault(field, "duplicate selector"),
                 Err(twice) => {
-                    self.fault(format!("{field}.matchExpressions[{twice}]"), "duplicate expression")
+                    self.fault(format!("{field}.matchExpressions[{twice}]"), "duplicate expression");
                 }
             }
         }

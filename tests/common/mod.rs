@@ -19,7 +19,7 @@ fn put(input: &mut Input, object: Value) {
         "IPAddressPool" => decode(&mut input.pools, bad, Kind::IPAddressPool, name, object),
         "L2Advertisement" => decode(&mut input.l2_advertisements, bad, Kind::L2Advertisement, name, object),
         "BGPAdvertisement" => {
-            decode(&mut input.bgp_advertisements, bad, Kind::BGPAdvertisement, name, object)
+            decode(&mut input.bgp_advertisements, bad, Kind::BGPAdvertisement, name, object);
         }
         "BGPPeer" => decode(&mut input.peers, bad, Kind::BGPPeer, name, object),
         "BFDProfile" => decode(&mut input.bfd_profiles, bad, Kind::BFDProfile, name, object),
