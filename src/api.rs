@@ -4,10 +4,13 @@
 //! Decoding is lenient where the API server has judged before (an address is a text here), so that one odd object
 //! does not stop a watch.
 
+#![expect(clippy::duplicated_attributes, reason = "clippy takes two printer columns of one type for a slip")]
+
 mod bgp;
 mod duration;
 mod frr;
 mod l2;
+mod peer;
 mod pool;
 mod schema;
 
@@ -15,6 +18,7 @@ pub use bgp::*;
 pub use duration::{Duration, DurationError};
 pub use frr::*;
 pub use l2::*;
+pub use peer::*;
 pub use pool::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -50,22 +50,24 @@ pub(super) fn settle(
 }
 
 /// A prefix that is announced must lie within one entry of the pool: FRR would attract foreign addresses otherwise.
-fn aggregation(new: &BgpAdvertisement, pool: &Pool) -> Option<Fault> {
-    pool.ranges.iter().find_map(|range| {
-        let (field, length) = match range.family() {
-            Family::V4 => ("spec.aggregationLength", new.length_v4),
-            Family::V6 => ("spec.aggregationLengthV6", new.length_v6),
-        };
-        if length == range.family().bits() {
-            return None;
-        }
-        let widest = range.prefixes().iter().map(ipnet::IpNet::prefix_len).min().filter(|w| length < *w)?;
-        let what = format!(
-            "invalid aggregation length {length}: prefix {widest} in this pool is more specific than the \
+fn aggregation(new: &BgpAdvertisement, pool: &Pool) -> impl Iterator<Item = Fault> {
+    let fields = [
+        (Family::V4, "spec.aggregationLength", new.length_v4),
+        (Family::V6, "spec.aggregationLengthV6", new.length_v6),
+    ];
+    fields.into_iter().filter(|(family, _, length)| *length < family.bits()).filter_map(
+        |(family, field, length)| {
+            let (range, widest) = pool.ranges.iter().filter(|r| r.family() == family).find_map(|range| {
+                let widest = range.prefixes().iter().map(ipnet::IpNet::prefix_len).min()?;
+                (length < widest).then_some((range, widest))
+            })?;
+            let what = format!(
+                "invalid aggregation length {length}: prefix {widest} in this pool is more specific than the \
              aggregation length for addresses {range}"
-        );
-        Some((field.to_owned(), what))
-    })
+            );
+            Some((field.to_owned(), what))
+        },
+    )
 }
 
 /// FRR sends echo packets over IPv4 only.

@@ -70,7 +70,13 @@ pub(super) fn parse(input: &Input, last: &Config, problems: &mut Problems) -> BT
     const KIND: Kind = Kind::Community;
     let read = |_: &str, object: &api::Community, report: &mut Report<'_>| Some(read(object, report));
     let entries = settle::read(KIND, input, &input.communities, &last.aliases, problems, read);
-    settle::settle(KIND, entries, problems, |new, last| new.keys().eq(last.keys()), claim)
+    settle::settle(
+        KIND,
+        entries,
+        problems,
+        |new, last| new.keys().eq(last.keys()),
+        |t, name: &String, new| claim(t, name, new),
+    )
 }
 
 /// Every alias of every object.
@@ -98,7 +104,7 @@ fn read(object: &api::Community, report: &mut Report<'_>) -> Aliases {
 #[derive(Default)]
 struct Taken(BTreeMap<String, String>);
 
-fn claim(taken: &mut Taken, object: &String, aliases: &Aliases) -> Vec<Fault> {
+fn claim(taken: &mut Taken, object: &str, aliases: &Aliases) -> Vec<Fault> {
     let twice = |alias: &String| {
         let owner = taken.0.get(alias)?;
         let what = format!("duplicate definition of community {alias:?}: Community {owner} has it");
@@ -106,7 +112,7 @@ fn claim(taken: &mut Taken, object: &String, aliases: &Aliases) -> Vec<Fault> {
     };
     let faults: Vec<Fault> = aliases.keys().filter_map(twice).collect();
     if faults.is_empty() {
-        taken.0.extend(aliases.keys().map(|alias| (alias.clone(), object.clone())));
+        taken.0.extend(aliases.keys().map(|alias| (alias.clone(), object.to_owned())));
     }
     faults
 }

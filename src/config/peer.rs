@@ -137,6 +137,7 @@ fn read(
         report.value("spec.bfdProfile", found.ok_or_else(missing))
     });
     let vrf = text(spec.vrf.as_deref()).and_then(|vrf| report.value("spec.vrf", Word::new(vrf)));
+    let port = port(spec, report);
     let peer = Peer {
         password: password(spec, report),
         timers: timers::timers(spec.hold_time.as_ref(), spec.keepalive_time.as_ref(), report),
@@ -145,7 +146,7 @@ fn read(
         my_asn: my_asn?,
         remote_as: remote_as?,
         neighbor: neighbor?,
-        port: port(spec, report)?,
+        port: port?,
         source,
         router_id,
         bfd: bfd_name,

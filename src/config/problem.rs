@@ -55,7 +55,7 @@ pub struct ObjectRef {
 
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
+        write!(f, "{} {}", self.kind, Line(&self.name))
     }
 }
 
@@ -73,9 +73,21 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.field.as_str() {
-            "" => write!(f, "{}: {}", self.object, self.what),
-            field => write!(f, "{}: {field}: {}", self.object, self.what),
+            "" => write!(f, "{}: {}", self.object, Line(&self.what)),
+            field => write!(f, "{}: {field}: {}", self.object, Line(&self.what)),
         }
+    }
+}
+
+/// Text of users on one line: what they write cannot forge another line of a log.
+struct Line<'a>(&'a str);
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let control = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        self.0
+            .chars()
+            .try_for_each(|c| if control(c) { write!(f, "{}", c.escape_default()) } else { write!(f, "{c}") })
     }
 }
 
@@ -173,7 +185,7 @@ impl<'a> Report<'a> {
                 Ok(written) if seen.insert(written.clone()) => {}
                 Ok(_) => self.fault(field, "duplicate selector"),
                 Err(twice) => {
-                    self.fault(format!("{field}.matchExpressions[{twice}]"), "duplicate expression")
+                    self.fault(format!("{field}.matchExpressions[{twice}]"), "duplicate expression");
                 }
             }
         }

@@ -92,13 +92,14 @@ fn requirements(selector: &LabelSelector) -> impl Iterator<Item = Requirement> {
 /// An expression with its values in order.
 type Expression<'a> = (&'a str, &'a str, Vec<&'a str>);
 
+/// Labels and expressions of a selector.
+type Written<'a> = (Vec<(&'a str, &'a str)>, BTreeSet<Expression<'a>>);
+
 /// A selector as it was written, but for the order of its parts: what two selectors are compared by.
 ///
 /// # Errors
 /// An expression comes twice: the index of the second.
-pub(super) fn written(
-    selector: &LabelSelector,
-) -> Result<(Vec<(&str, &str)>, BTreeSet<Expression<'_>>), usize> {
+pub(super) fn written(selector: &LabelSelector) -> Result<Written<'_>, usize> {
     let labels = selector.match_labels.iter().flatten().map(|(k, v)| (k.as_str(), v.as_str())).collect();
     let mut expressions = BTreeSet::new();
     for (i, e) in selector.match_expressions.iter().flatten().enumerate() {

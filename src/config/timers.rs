@@ -24,10 +24,8 @@ pub(super) fn timers(
         Some(time) => nanos(field, time, report).map(Some),
         None => Some(None),
     };
-    let (hold, keepalive) = match (nanos("spec.holdTime", hold), nanos("spec.keepaliveTime", keepalive)) {
-        (Some(hold), Some(keepalive)) => (hold, keepalive),
-        _ => return None,
-    };
+    let written = (nanos("spec.holdTime", hold), nanos("spec.keepaliveTime", keepalive));
+    let (Some(hold), Some(keepalive)) = written else { return None };
     let (hold, keepalive) = match (hold, keepalive) {
         (None, None) => return None,
         (Some(hold), None) => (hold, hold / 3),
