@@ -163,7 +163,7 @@ fn who_may_be_elected() {
             "excluded",
             |c| {
                 c.node("iris2").labels =
-                    labels(&[("node.kubernetes.io/exclude-from-external-load-balancers", "")])
+                    labels(&[("node.kubernetes.io/exclude-from-external-load-balancers", "")]);
             },
             &["iris1"],
         ),

@@ -19,14 +19,14 @@ use std::{
 };
 
 /// What the controller knows and last decided.
-pub struct Allocator {
+pub(super) struct Allocator {
     class: Class,
     /// What was observed.
-    pub observed: Observed,
+    pub(super) observed: Observed,
     /// What the configuration objects mean.
-    pub config: Config,
+    pub(super) config: Config,
     /// What is wrong with them.
-    pub problems: Problems,
+    pub(super) problems: Problems,
     outcomes: BTreeMap<ServiceKey, Outcome>,
     /// Statuses that are on their way: no second one for the same Service before the first is answered.
     writing: BTreeSet<ServiceKey>,
@@ -39,17 +39,17 @@ pub struct Allocator {
 
 /// What a pass asks the shell to do.
 #[derive(Debug, Default)]
-pub struct Effects {
+pub(super) struct Effects {
     /// Statuses to write.
-    pub statuses: Vec<Status>,
+    pub(super) statuses: Vec<Status>,
     /// Events to send.
-    pub events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 impl Allocator {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(class: Class, observed: Observed) -> Self {
+    pub(super) fn new(class: Class, observed: Observed) -> Self {
         Self {
             class,
             observed,
@@ -64,7 +64,7 @@ impl Allocator {
     }
 
     /// Takes `change` in.
-    pub fn observe(&mut self, change: Change) {
+    pub(super) fn observe(&mut self, change: Change) {
         let touched = self.observed.apply(change);
         self.note(touched);
     }
@@ -77,7 +77,7 @@ impl Allocator {
     }
 
     /// Takes in what became of a status; whether it must be tried again later.
-    pub fn wrote(&mut self, wrote: Wrote) -> bool {
+    pub(super) fn wrote(&mut self, wrote: Wrote) -> bool {
         self.writing.remove(&wrote.key);
         match wrote.result {
             Ok(change) => {
@@ -108,26 +108,28 @@ impl Allocator {
     }
 
     /// Gives up waiting for the status of `key`: the writer had no room for it. The next answer makes room.
-    pub fn unsent(&mut self, key: &ServiceKey) {
+    pub(super) fn unsent(&mut self, key: &ServiceKey) {
         self.writing.remove(key);
         self.stale = true;
     }
 
     /// Time to try again what could not be written.
-    pub fn retry(&mut self) {
+    pub(super) fn retry(&mut self) {
         self.stale |= !self.resting.is_empty();
         self.resting.clear();
     }
 
     fn is_as_decided(&self, key: &ServiceKey) -> bool {
         match (self.outcomes.get(key), self.observed.world.services.get(key)) {
-            (Some(outcome), Some(service)) => target(outcome).is_none_or(|target| target.is_shown_by(service)),
+            (Some(outcome), Some(service)) => {
+                target(outcome).is_none_or(|target| target.is_shown_by(service))
+            }
             _ => false,
         }
     }
 
     /// Decides, if anything has changed since the last time, and says what follows.
-    pub fn decide(&mut self) -> Effects {
+    pub(super) fn decide(&mut self) -> Effects {
         let mut effects = Effects::default();
         if !self.stale || !self.observed.synced() {
             return effects;
@@ -157,7 +159,7 @@ impl Allocator {
 
     /// The distinct addresses in use, by pool.
     #[must_use]
-    pub fn in_use(&self) -> BTreeMap<&PoolName, BTreeSet<IpAddr>> {
+    pub(super) fn in_use(&self) -> BTreeMap<&PoolName, BTreeSet<IpAddr>> {
         let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
         for outcome in self.outcomes.values() {
             if let Outcome::Holds(holding) = outcome {

@@ -20,10 +20,10 @@ use std::{
 };
 
 /// What the speaker knows and last decided.
-pub struct Announcer {
+pub(super) struct Announcer {
     me: Viewpoint,
     /// What was observed.
-    pub observed: Observed,
+    pub(super) observed: Observed,
     config: Config,
     /// What is wrong with the configuration objects as such.
     misread: Problems,
@@ -36,19 +36,19 @@ pub struct Announcer {
 
 /// What a pass asks the shell to do.
 #[derive(Debug)]
-pub struct Desired {
+pub(super) struct Desired {
     /// The addresses to answer for.
-    pub l2: Arc<BTreeMap<IpAddr, Interfaces>>,
+    pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
     /// What FRR must run.
-    pub frr: Arc<frr::Model>,
+    pub(super) frr: Arc<frr::Model>,
     /// Events to send.
-    pub events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 impl Announcer {
     /// Nothing known yet.
     #[must_use]
-    pub fn new(me: Viewpoint, observed: Observed) -> Self {
+    pub(super) fn new(me: Viewpoint, observed: Observed) -> Self {
         Self {
             me,
             observed,
@@ -62,7 +62,7 @@ impl Announcer {
     }
 
     /// Takes `change` in.
-    pub fn observe(&mut self, change: Change) {
+    pub(super) fn observe(&mut self, change: Change) {
         let touched: Touched = self.observed.apply(change);
         if touched.config {
             (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
@@ -71,7 +71,7 @@ impl Announcer {
     }
 
     /// Decides, if anything has changed since the last time, and says what must be so.
-    pub fn decide(&mut self) -> Option<Desired> {
+    pub(super) fn decide(&mut self) -> Option<Desired> {
         if !self.stale || !self.observed.synced() {
             return None;
         }
@@ -91,14 +91,14 @@ impl Announcer {
 
     /// Everything that is wrong with the objects.
     #[must_use]
-    pub fn problems(&self) -> Problems {
+    pub(super) fn problems(&self) -> Problems {
         let mut all = self.misread.clone();
         all.extend(self.unfit.clone());
         all
     }
 
     /// What is announced: Service, protocol, address.
-    pub fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
+    pub(super) fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
         self.plan.why.iter().filter(|(_, why)| why.is_ok()).flat_map(|((key, protocol), _)| {
             let service = self.observed.world.services.get(key);
             let ips = service.into_iter().flat_map(|s| s.addresses().flatten());
@@ -108,13 +108,13 @@ impl Announcer {
 
     /// The node that all this is for.
     #[must_use]
-    pub fn node(&self) -> &NodeName {
+    pub(super) fn node(&self) -> &NodeName {
         &self.me.node
     }
 
     /// Whether `plan` has anything to announce over BGP.
     #[must_use]
-    pub fn wants_frr(&self) -> bool {
+    pub(super) fn wants_frr(&self) -> bool {
         !self.plan.bgp.is_empty()
     }
 

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 
 /// The problems that were told.
 #[derive(Debug, Default)]
-pub struct Told(BTreeSet<Problem>);
+pub(super) struct Told(BTreeSet<Problem>);
 
 impl Told {
     /// Logs what is new in `problems` and what is gone from them.
-    pub fn tell(&mut self, problems: &Problems) {
+    pub(super) fn tell(&mut self, problems: &Problems) {
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
         for problem in now.difference(&self.0) {
             tracing::warn!(
