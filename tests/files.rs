@@ -1,5 +1,7 @@
 //! The manifest directory, as a real directory with the kernel's notices of it. Every wait is for a change.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
 use ferrolb::{
     config::{Kind, ObjectRef},
     io::{

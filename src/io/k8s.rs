@@ -29,3 +29,11 @@ pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
     let url = config.cluster_url.clone();
     Client::try_from(config).with_context(|| format!("make a client for {url}"))
 }
+
+/// What went wrong, in the API server's words where it has some, not in those of a dump.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message.trim(), status.code),
+        other => other.to_string(),
+    }
+}

@@ -3,6 +3,7 @@
 //! The same event on the same object is counted, not repeated. One request at a time and a fixed rate, in a task of its
 //! own: events never hold up a status. What cannot be written is dropped; an event is a courtesy, not state.
 
+use super::brief;
 use crate::io::write::{Event, Level};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -45,7 +46,7 @@ pub async fn run(client: Client, component: &'static str, host: Option<String>, 
             Ok(Ok(())) => refused = false,
             Ok(Err(error)) => {
                 if !std::mem::replace(&mut refused, true) {
-                    tracing::warn!(service = %event.key, %error, "cannot write events: our ServiceAccount needs create and patch on events");
+                    tracing::warn!(service = %event.key, error = brief(&error), "cannot write events: our ServiceAccount needs create and patch on events");
                 }
             }
             Err(_) => tracing::debug!(service = %event.key, "no answer to an event"),

@@ -5,7 +5,7 @@
 //! tried again with growing pauses. The exception is FRRConfiguration: where its CRD is missing there are none
 //! (MetalLB runs without it in its native and frr modes), and they appear when the CRD does. Nothing is cached here.
 
-use super::raw::Raw;
+use super::{brief, raw::Raw};
 use crate::{
     api,
     config::{Kind, ObjectRef},
@@ -132,15 +132,22 @@ fn selection(kind: Kind, role: Role) -> watcher::Config {
     }
 }
 
+/// By the code too: for a whole group that it does not know, the API server answers with plain text.
 fn is_missing(error: &Error) -> bool {
     matches!(error,
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
-            if status.is_not_found())
+            if status.is_not_found() || status.code == 404)
 }
 
 /// Once per outage, and what to do about it.
 fn report(kind: Kind, resource: &ApiResource, error: &Error, none: bool) {
     let crd = format!("{}.{}", resource.plural, resource.group);
+    let fault = match error {
+        Error::InitialListFailed(fault) | Error::WatchStartFailed(fault) | Error::WatchFailed(fault) => {
+            brief(fault)
+        }
+        other => other.to_string(),
+    };
     let forbidden = matches!(error,
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
             if status.is_forbidden());
@@ -149,10 +156,10 @@ fn report(kind: Kind, resource: &ApiResource, error: &Error, none: bool) {
     } else if is_missing(error) {
         tracing::error!(%kind, %crd, "the CRD is missing: apply the CRDs of this version; nothing is decided before");
     } else if forbidden {
-        let right = format!("get, list and watch {crd}");
-        tracing::error!(%kind, %right, %error, "our ServiceAccount lacks a right: apply the RBAC of this version");
+        let right = format!("get, list and watch {}", crd.trim_end_matches('.'));
+        tracing::error!(%kind, %right, %fault, "our ServiceAccount lacks a right: apply the RBAC of this version");
     } else {
-        tracing::warn!(%kind, %error, "watch failed, trying again; what was seen last stands");
+        tracing::warn!(%kind, %fault, "watch failed, trying again; what was seen last stands");
     }
 }
 

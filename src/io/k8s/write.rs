@@ -4,7 +4,7 @@
 //! the annotation beside it: `services/status` `update` is the one right that MetalLB's RBAC has. Nothing is written
 //! over a version that the decision did not see, and nothing when nothing would change.
 
-use super::raw::Raw;
+use super::{brief, raw::Raw};
 use crate::{
     config::Kind,
     io::{
@@ -135,7 +135,7 @@ async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, 
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
             Err(Fault::Forbidden(status.message.clone()))
         }
-        Ok(Err(fault)) => Err(Fault::Failed(fault.to_string())),
+        Ok(Err(fault)) => Err(Fault::Failed(brief(&fault))),
     }
 }
 
