@@ -75,3 +75,13 @@ impl Reason {
         }
     }
 }
+
+/// An origin for the times of a test.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a point in time can be had in no other way; no test waits for another"
+)]
+fn origin() -> std::time::Instant {
+    std::time::Instant::now()
+}
