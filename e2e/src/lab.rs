@@ -20,7 +20,7 @@ use crate::{
     objects::{self, Service},
     pod::{self, Way},
     process::{Running, Spawn},
-    tor::{BirdTor, Family, FrrTor},
+    tor::{self, BirdTor, Family, FrrTor, NextHops},
     wait,
 };
 
@@ -261,6 +261,36 @@ impl Lab {
         Ok(())
     }
 
+    /// Waits until both routers send packets for `ip` to exactly these nodes (to none: have no route), in BGP's table
+    /// and, for a route, in the kernel's.
+    ///
+    /// # Errors
+    /// When they do not come to it; the message says what they had.
+    pub fn wait_for_route(&self, ip: IpAddr, nodes: &[String]) -> Result<()> {
+        let prefix = prefix(ip);
+        for (router, net, segment) in
+            [("the FRR router", &self.fabric.tor, Segment::Tor), ("BIRD", &self.fabric.bird, Segment::Bird)]
+        {
+            let host = |name: &String| -> Result<IpAddr> {
+                let host = self.fabric.node(name)?.host();
+                Ok(if ip.is_ipv4() { segment.v4(host).into() } else { segment.v6(host).into() })
+            };
+            let wanted: NextHops = nodes.iter().map(host).collect::<Result<_>>()?;
+            let what = format!("{prefix} by {wanted:?} at {router}");
+            let reached = wait::until_true(DEADLINE, &what, || {
+                let found = match segment {
+                    Segment::Tor => self.tor.next_hops(&prefix)?,
+                    _ => self.bird.next_hops(&prefix)?,
+                };
+                let in_kernel = tor::in_kernel(net, &prefix)?;
+                anyhow::ensure!(found == wanted && in_kernel != wanted.is_empty(), "it has {found:?}");
+                Ok(true)
+            });
+            reached.with_context(|| self.logs())?;
+        }
+        Ok(())
+    }
+
     /// The last lines that the product's processes wrote, for messages about what did not happen.
     pub fn logs(&self) -> String {
         let speakers = self
@@ -292,6 +322,12 @@ impl Machine {
         let frr = Frr::start(&fabric.warden, &node.net, Listens::No, "")?;
         Ok(Self { speaker: None, frr: Some(frr), _pod: pod::start(&fabric.warden, node)? })
     }
+}
+
+/// The prefix that stands for one address.
+#[must_use]
+pub fn prefix(ip: IpAddr) -> String {
+    format!("{ip}/{}", if ip.is_ipv4() { 32 } else { 128 })
 }
 
 /// A node's addresses on the FRR router's segment, IPv4 first: its neighbours there.

@@ -21,6 +21,8 @@ pub struct Service {
     pub families: Vec<Family>,
     /// The nodes whose pods serve it.
     pub endpoints: Vec<String>,
+    /// Whether only those nodes may attract its traffic (`externalTrafficPolicy: Local`).
+    pub local: bool,
 }
 
 /// The port of every Service of the lab.
@@ -31,7 +33,7 @@ impl Service {
     #[must_use]
     pub fn new(name: &str, pool: &'static str, fabric: &Fabric) -> Self {
         let endpoints = fabric.nodes.iter().map(|node| node.name().to_owned()).collect();
-        Self { name: name.to_owned(), pool, families: Family::ALL.to_vec(), endpoints }
+        Self { name: name.to_owned(), pool, families: Family::ALL.to_vec(), endpoints, local: false }
     }
 
     /// The Service and its EndpointSlices.
@@ -43,10 +45,11 @@ impl Service {
         let mut text = format!(
             "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: default\n  annotations:\n    \
              metallb.io/address-pool: {}\nspec:\n  type: LoadBalancer\n  ipFamilyPolicy: {policy}\n  \
-             ipFamilies: [{}]\n  selector: {{app: {name}}}\n  ports:\n  - port: {PORT}\n    targetPort: {}\n    \
+             ipFamilies: [{}]\n  externalTrafficPolicy: {}\n  selector: {{app: {name}}}\n  ports:\n  - port: {PORT}\n    targetPort: {}\n    \
              protocol: TCP\n",
             self.pool,
             families.join(", "),
+            if self.local { "Local" } else { "Cluster" },
             pod::PORT
         );
         for family in &self.families {
