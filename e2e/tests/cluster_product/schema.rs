@@ -10,7 +10,19 @@ fn an_invalid_object_is_refused_with_a_readable_message() -> Result<()> {
     for (kind, version, spec, words) in [
         ("IPAddressPool", "v1beta1", "{}", &["spec.addresses", "Required"][..]),
         ("IPAddressPool", "v1beta1", "{addresses: 10.0.0.0/24}", &["spec.addresses", "array"]),
-        ("BGPPeer", "v1beta2", "{myASN: 64512, peerASN: 64513}", &["peerAddress"]),
+        ("BGPPeer", "v1beta2", "{peerASN: 64513, peerAddress: 192.0.2.1}", &["spec.myASN", "Required"]),
+        (
+            "BGPPeer",
+            "v1beta2",
+            "{myASN: 64512, peerASN: 64513, peerAddress: 192.0.2.1, connectTime: 1500ms}",
+            &["spec.connectTime", "whole number of seconds"],
+        ),
+        (
+            "BGPAdvertisement",
+            "v1beta1",
+            "{aggregationLength: 26, serviceSelectors: [{matchLabels: {a: b}}]}",
+            &["serviceSelectors and aggregationLength are mutually exclusive"],
+        ),
         (
             "BGPPeer",
             "v1beta2",
