@@ -7,11 +7,14 @@
 //! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`lab`]: all of it together with the product
+//! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
 //!
 //! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
 
+pub mod bench;
 pub mod bins;
 pub mod capture;
+pub mod cluster;
 pub mod election;
 pub mod fabric;
 pub mod frr;
