@@ -4,6 +4,7 @@
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
 pub mod files;
+pub mod frr;
 pub mod k8s;
 pub mod l2;
 pub mod link;

@@ -6,6 +6,7 @@
 pub mod alloc;
 pub mod api;
 pub mod config;
+pub mod frr;
 pub mod io;
 pub mod l2;
 pub mod names;
