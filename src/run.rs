@@ -4,7 +4,7 @@
 //! snapshot, and hands the difference to `io`. A loop ends when any of its root tasks ends: the supervisor restarts it.
 
 mod allocator;
-//mod announcer;
+mod announcer;
 pub mod controller;
 pub mod main;
 mod report;

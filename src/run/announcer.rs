@@ -3,8 +3,8 @@
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
 
 use crate::{
-    config::{self, Config, Problems},
-    frr,
+    config::{self, Config, Kind, ObjectRef, Problems},
+    frr::{self, Built, Subject},
     io::{
         observe::{Change, Observed, Touched},
         write::{Event, Level},
@@ -29,9 +29,12 @@ pub(super) struct Announcer {
     misread: Problems,
     /// What is wrong with them on this node.
     unfit: Problems,
+    /// What FRR refused, of what it was last told, and of what it is being told.
+    refused: Problems,
+    refusing: Problems,
     plan: Plan,
+    built: Option<Built>,
     stale: bool,
-    decided: bool,
 }
 
 /// What a pass asks the shell to do.
@@ -55,9 +58,11 @@ impl Announcer {
             config: Config::default(),
             misread: Problems::default(),
             unfit: Problems::default(),
+            refused: Problems::default(),
+            refusing: Problems::default(),
             plan: Plan::default(),
+            built: None,
             stale: true,
-            decided: false,
         }
     }
 
@@ -79,13 +84,14 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
-        let ours = frr::build(&self.me.node, &plan, &self.config);
-        let (model, unfit) = frr::merge(&ours, &self.observed.input.frr_configurations);
+        let built = frr::build(&self.me.node, &plan, &self.config);
+        let (model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         // The first pass finds what was announced before a restart: that is no news.
-        let events = if self.decided { self.news(&plan) } else { Vec::new() };
-        self.decided = true;
-        self.unfit = unfit;
+        let events = if self.built.is_some() { self.news(&plan) } else { Vec::new() };
+        self.unfit = built.problems.clone();
+        self.unfit.extend(unfit);
         self.plan = plan;
+        self.built = Some(built);
         Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model), events })
     }
 
@@ -94,7 +100,33 @@ impl Announcer {
     pub(super) fn problems(&self) -> Problems {
         let mut all = self.misread.clone();
         all.extend(self.unfit.clone());
+        all.extend(self.refused.clone());
         all
+    }
+
+    /// FRR did not take a line.
+    pub(super) fn refused(&mut self, subject: &Subject, line: &str, answer: &str) {
+        let what = format!("FRR refuses the line {line:?}: {answer}");
+        for object in self.owners(subject) {
+            self.refusing.add(object, "", &what);
+        }
+    }
+
+    /// FRR has taken everything but what was refused since the last time.
+    pub(super) fn applied(&mut self) {
+        self.refused = std::mem::take(&mut self.refusing);
+    }
+
+    /// The objects that a line of FRR is there for.
+    fn owners(&self, subject: &Subject) -> Vec<ObjectRef> {
+        if let Subject::Prefix(_, prefix) = subject {
+            let of = |(key, _, ip): (&ServiceKey, Protocol, IpAddr)| {
+                prefix.contains(&ip).then(|| ObjectRef { kind: Kind::Service, name: key.to_string() })
+            };
+            return self.announced().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        let owner = self.built.as_ref().and_then(|built| built.owner(subject));
+        vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
     }
 
     /// What is announced: Service, protocol, address.
@@ -104,18 +136,6 @@ impl Announcer {
             let ips = service.into_iter().flat_map(|s| s.addresses().flatten());
             ips.map(move |ip| (key, *protocol, ip))
         })
-    }
-
-    /// The node that all this is for.
-    #[must_use]
-    pub(super) fn node(&self) -> &NodeName {
-        &self.me.node
-    }
-
-    /// Whether `plan` has anything to announce over BGP.
-    #[must_use]
-    pub(super) fn wants_frr(&self) -> bool {
-        !self.plan.bgp.is_empty()
     }
 
     /// An event for each Service that this node begins to announce; a log line for each that it ceases to.

@@ -1,6 +1,7 @@
 //! How the programs begin and end: settings, log, runtime, exit code.
 
 use crate::io::{
+    l2::{Sockets, give_up_capabilities},
     settings::{self, Stop, Surroundings},
     telemetry,
 };
@@ -21,6 +22,26 @@ pub fn controller() -> ExitCode {
         Ok(settings) => {
             telemetry::init(settings.common.log_level);
             end(runtime().and_then(|runtime| runtime.block_on(super::controller::run(settings))))
+        }
+    }
+}
+
+/// The speaker, from its arguments to its exit code. Its sockets are opened first; after that no
+/// capability is needed, and unless it is root none is left.
+#[must_use]
+pub fn speaker() -> ExitCode {
+    match settings::Speaker::read(&Surroundings::of_process()) {
+        Err(stop) => print(&stop),
+        Ok(settings) => {
+            telemetry::init(settings.common.log_level);
+            let sockets = Sockets::open();
+            // Root keeps what it was given: without CAP_DAC_OVERRIDE it could not even reach FRR's sockets.
+            if !nix::unistd::geteuid().is_root()
+                && let Err(fault) = give_up_capabilities()
+            {
+                tracing::warn!(%fault, "capabilities could not be given up");
+            }
+            end(runtime().and_then(|runtime| runtime.block_on(super::speaker::run(settings, sockets))))
         }
     }
 }
