@@ -7,6 +7,7 @@ mod allocator;
 mod announcer;
 pub mod controller;
 pub mod main;
+pub mod render;
 mod report;
 mod source;
 pub mod speaker;

@@ -2,8 +2,12 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use ferrolb::api;
-use std::{fs, io::Write as _, path::PathBuf};
+use ferrolb::{api, run};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// FerroLB: addresses for Services of type LoadBalancer, and their announcement.
 #[derive(Parser)]
@@ -21,11 +25,24 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Print the frr.conf that a node would run; what is wrong with the objects goes to stderr.
+    Render {
+        /// The manifest directory.
+        #[arg(long)]
+        manifests: PathBuf,
+        /// The node.
+        #[arg(long)]
+        node: String,
+        /// The namespace of the configuration objects.
+        #[arg(long, default_value = "metallb-system")]
+        namespace: String,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Crds { dir } => crds(dir),
+        Command::Render { manifests, node, namespace } => render(&manifests, &namespace, &node),
     }
 }
 
@@ -41,4 +58,12 @@ fn crds(dir: Option<PathBuf>) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<()> {
+    let (text, problems) = run::render::render(dir, namespace, node)?;
+    for problem in problems.iter() {
+        writeln!(std::io::stderr(), "{problem}")?;
+    }
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }

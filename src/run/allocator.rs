@@ -69,9 +69,14 @@ impl Allocator {
         self.note(touched);
     }
 
+    /// Reads the configuration objects anew.
+    pub(super) fn refresh(&mut self) {
+        (self.config, self.problems) = config::parse(&self.observed.input, &self.config);
+    }
+
     fn note(&mut self, touched: Touched) {
         if touched.config {
-            (self.config, self.problems) = config::parse(&self.observed.input, &self.config);
+            self.refresh();
         }
         self.stale |= touched.any();
     }

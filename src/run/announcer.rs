@@ -70,9 +70,14 @@ impl Announcer {
     pub(super) fn observe(&mut self, change: Change) {
         let touched: Touched = self.observed.apply(change);
         if touched.config {
-            (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
+            self.refresh();
         }
         self.stale |= touched.any();
+    }
+
+    /// Reads the configuration objects anew.
+    pub(super) fn refresh(&mut self) {
+        (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
     }
 
     /// Decides, if anything has changed since the last time, and says what must be so.
