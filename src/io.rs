@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod k8s;
+pub mod metrics;
 pub mod observe;
 pub mod settings;
 pub mod telemetry;
