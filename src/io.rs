@@ -4,6 +4,7 @@
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
 pub mod files;
+pub mod http;
 pub mod k8s;
 pub mod metrics;
 pub mod observe;
