@@ -5,9 +5,11 @@
 
 pub mod files;
 pub mod frr;
+pub mod http;
 pub mod k8s;
 pub mod l2;
 pub mod link;
+pub mod metrics;
 pub mod observe;
 pub mod settings;
 mod socket;
