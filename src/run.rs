@@ -9,6 +9,7 @@ pub mod controller;
 pub mod main;
 pub mod render;
 mod report;
+mod serve;
 mod source;
 pub mod speaker;
 

@@ -4,12 +4,14 @@
 
 use crate::{
     alloc::{self, Holding, Outcome, Reason},
-    config::{self, Config, Problems},
+    config::{self, Config, Pool, Problems},
     io::{
+        metrics::PoolUse,
         observe::{Change, Observed, Touched},
         write::{Event, Level, Refused, Status, Wrote},
     },
     names::{PoolName, ServiceKey},
+    net::Capacity,
     world::{Class, Service, annotations},
 };
 use std::{
@@ -134,11 +136,11 @@ impl Allocator {
     }
 
     /// Decides, if anything has changed since the last time, and says what follows.
-    pub(super) fn decide(&mut self) -> Effects {
-        let mut effects = Effects::default();
+    pub(super) fn decide(&mut self) -> Option<Effects> {
         if !self.stale || !self.observed.synced() {
-            return effects;
+            return None;
         }
+        let mut effects = Effects::default();
         self.stale = false;
         let world = &self.observed.world;
         self.outcomes = alloc::assign(&self.config, world, &self.class);
@@ -159,19 +161,27 @@ impl Allocator {
             }
             effects.events.extend(complaint(&mut self.told, key, service, outcome));
         }
-        effects
+        Some(effects)
     }
 
-    /// The distinct addresses in use, by pool.
-    #[must_use]
-    pub(super) fn in_use(&self) -> BTreeMap<&PoolName, BTreeSet<IpAddr>> {
+    /// How full each pool is.
+    pub(super) fn pools(&self) -> BTreeMap<PoolName, PoolUse> {
         let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
         for outcome in self.outcomes.values() {
             if let Outcome::Holds(holding) = outcome {
                 used.entry(&holding.pool).or_default().extend(&holding.ips);
             }
         }
-        used
+        let none = BTreeSet::new();
+        let usage = |(name, pool): (&PoolName, &Arc<Pool>)| {
+            let ips = used.get(name).unwrap_or(&none);
+            let capacity = Capacity::of(&pool.ranges, pool.avoid_buggy);
+            let v4 = ips.iter().filter(|ip| ip.is_ipv4()).count();
+            let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+            let in_use = Capacity { v4: count(v4), v6: count(ips.len() - v4) };
+            (name.clone(), PoolUse { capacity, in_use })
+        };
+        self.config.pools.iter().map(usage).collect()
     }
 }
 

@@ -4,17 +4,19 @@ use super::{
     Stop,
     allocator::{Allocator, Effects},
     report::Told,
+    serve::{self, send_if_new},
     source::{self, Attached},
 };
 use crate::{
     io::{
+        metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
         write::Wrote,
     },
     world::Class,
 };
-use prometheus_client::metrics::counter::Counter;
+use anyhow::Context;
 use std::time::Duration;
 use tokio::{task::JoinSet, time::Instant};
 
@@ -39,8 +41,11 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
     super::say_ineffective(&common.ineffective);
     let mut stop = Stop::new()?;
     let mut tasks = JoinSet::new();
-    let Attached { mut changes, statuses, mut wrote, events, .. } =
-        source::attach(common, Role::Controller, None, Counter::default(), &mut tasks).await?;
+    let metrics = Metrics::new(Of::Controller);
+    let Attached { mut changes, writer, events, client } =
+        source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
+    let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
+    let missing = serve::start(common, Role::Controller, client, &metrics, &mut tasks).await?;
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
@@ -55,10 +60,12 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
+        metrics.updates.inc();
         match event {
             Event::Changed(change) => allocator.observe(change),
             Event::Wrote(answer) => {
                 if allocator.wrote(answer) {
+                    metrics.update_errors.inc();
                     retry = retry.or_else(|| Some(super::after(pause)));
                 } else {
                     pause = RETRY.0;
@@ -75,7 +82,8 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         while let Ok(change) = changes.try_recv() {
             allocator.observe(change);
         }
-        let Effects { statuses: wanted, events: news } = allocator.decide();
+        send_if_new(&missing, serve::waiting_for(&allocator.observed));
+        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
         for status in wanted {
             let key = status.key.clone();
             if statuses.try_send(status).is_err() {
@@ -86,5 +94,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             events.publish(event);
         }
         told.tell(&allocator.problems);
+        metrics.config(&allocator.problems);
+        metrics.pools(allocator.pools());
     }
 }

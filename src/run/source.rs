@@ -29,10 +29,8 @@ const EVENTS: usize = 1024;
 pub(super) struct Attached {
     /// What is observed.
     pub(super) changes: Receiver<Change>,
-    /// What to write.
-    pub(super) statuses: Sender<Status>,
-    /// What became of it.
-    pub(super) wrote: Receiver<Wrote>,
+    /// What to write, and what became of it: for the controller alone.
+    pub(super) writer: Option<(Sender<Status>, Receiver<Wrote>)>,
     /// What to tell.
     pub(super) events: Events,
     /// The client of an API server.
@@ -62,7 +60,9 @@ pub(super) async fn attach(
             let host = node.map(ToString::to_string);
             let (a, b, c) = (client.clone(), client.clone(), client.clone());
             tasks.spawn(async move { k8s::watch::run(a, &namespace, role, change).await });
-            tasks.spawn(async move { k8s::write::run(b, status, answer).await });
+            if role == Role::Controller {
+                tasks.spawn(async move { k8s::write::run(b, status, answer).await });
+            }
             tasks.spawn(async move {
                 k8s::events::run(c, component, host, events).await;
                 Ok(())
@@ -71,14 +71,15 @@ pub(super) async fn attach(
         }
         Source::Manifests(dir) => {
             let dir = dir.clone();
-            // Statuses are the controller's to write; events have no place in a directory but the log.
+            // Events have no place in a directory but the log.
             let writer = (role == Role::Controller).then_some((status, answer));
             tasks.spawn(async move { files::run(&dir, &namespace, role, change, writer).await });
             tasks.spawn(log_events(events));
             None
         }
     };
-    Ok(Attached { changes, statuses, wrote, events: Events::new(event, dropped), client })
+    let writer = (role == Role::Controller).then_some((statuses, wrote));
+    Ok(Attached { changes, writer, events: Events::new(event, dropped), client })
 }
 
 async fn log_events(mut events: Receiver<Event>) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use super::{
     Stop,
     announcer::{Announcer, Desired},
     report::{self, Told},
+    serve::{self, send_if_new},
     source::{self, Attached},
 };
 use crate::{
@@ -12,14 +13,15 @@ use crate::{
         frr::{self, Report},
         l2::{self, Counters, Sockets, Wanted},
         link,
+        metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
     },
-    plan::Viewpoint,
+    names::ServiceKey,
+    plan::{Protocol, Viewpoint},
     world::Class,
 };
-use prometheus_client::metrics::counter::Counter;
-use std::sync::Arc;
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -45,9 +47,13 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     super::say_ineffective(&common.ineffective);
     let mut stop = Stop::new()?;
     let mut tasks = JoinSet::new();
-    let Attached { mut changes, events, .. } =
-        source::attach(common, Role::Speaker, Some(&settings.node), Counter::default(), &mut tasks).await?;
+    let metrics = Metrics::new(Of::Speaker(settings.node.clone()));
+    let dropped = metrics.events_dropped.clone();
+    let Attached { mut changes, events, client, .. } =
+        source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
+    let missing = serve::start(common, Role::Speaker, client, &metrics, &mut tasks).await?;
     let counters = Arc::new(Counters::default());
+    metrics.layer2(Box::new(read(counters.clone())));
     let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
@@ -64,16 +70,24 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
+        metrics.updates.inc();
         match event {
             Event::Changed(change) => announcer.observe(change),
             Event::Frr(report) => {
                 report::tell_frr(&report);
                 match &report {
                     Report::Refused { line, answer, subject } => {
+                        metrics.frr_lines_refused.inc();
                         announcer.refused(subject, report::mask(line), answer);
                     }
-                    Report::Applied { .. } => announcer.applied(),
-                    _ => {}
+                    Report::Applied { lines, .. } => {
+                        metrics.frr_lines_applied.inc_by(lines.len() as u64);
+                        announcer.applied();
+                    }
+                    Report::Connected { .. } | Report::Unreachable { .. } => {}
+                    Report::Remarked { .. } | Report::Unwritten { .. } => {
+                        metrics.update_errors.inc();
+                    }
                 }
             }
             Event::Ended(fault) => return Err(fault),
@@ -89,20 +103,30 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             for event in news {
                 events.publish(event);
             }
+            metrics.announced(announcer.announced().map(announced).collect());
         }
-        told.tell(&announcer.problems());
+        send_if_new(&missing, serve::waiting_for(&announcer.observed));
+        if announcer.observed.synced() {
+            let problems = announcer.problems();
+            told.tell(&problems);
+            metrics.config(&problems);
+        }
     }
 }
 
-/// State travels as "latest wins", and only when it is another.
-fn send_if_new<T: PartialEq>(to: &watch::Sender<T>, value: T) {
-    to.send_if_modified(|held| {
-        let news = *held != value;
-        if news {
-            *held = value;
-        }
-        news
-    });
+fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announced {
+    Announced { service: service.clone(), protocol, ip }
+}
+
+/// The counters of layer 2 as metrics show them.
+fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> {
+    move || {
+        let counts = |(ip, counts): (IpAddr, l2::Counts)| {
+            let (requests, responses) = (counts.requests_received, counts.responses_sent);
+            (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
+        };
+        counters.totals().by_ip.into_iter().map(counts).collect()
+    }
 }
 
 /// Layer 2 among `tasks`. Without sockets the node can still speak BGP.
