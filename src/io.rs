@@ -1,7 +1,15 @@
-//! The outside world: sockets, netlink, files, processes, the Kubernetes API.
+//! The shell: the only room, with `run`, that touches the world.
 //!
-//! The only room beside `run` that awaits, locks, logs or reads a clock. Nothing is decided here.
+//! Observing files turn the world into [`observe::Change`]s; effect files carry out what was decided. Nothing is
+//! decided here. Every channel is bounded, every outside thing has one writer.
 
+pub mod files;
+pub mod frr;
+pub mod k8s;
 pub mod l2;
 pub mod link;
+pub mod observe;
+pub mod settings;
 mod socket;
+pub mod telemetry;
+pub mod write;

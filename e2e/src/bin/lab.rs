@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Result, bail};
 use ferrolb_e2e::{
     netns::Net,
+    pod,
     process::Spawn,
     warden::{Warden, clean},
 };
@@ -24,13 +25,17 @@ fn run() -> Result<()> {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["warden", dir] => clean::watch(&PathBuf::from(dir)),
+        ["pod", name, listen @ ..] => {
+            let listen: Vec<_> = listen.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
+            pod::serve(name, &listen)
+        }
         ["victim"] => victim(),
         ["down", rest @ ..] if rest.len() < 2 => clean::down(rest.first().copied()).map(|ended| {
             for id in ended {
                 eprintln!("{id} is down");
             }
         }),
-        _ => bail!("usage: lab down [NAME] | warden DIR"),
+        _ => bail!("usage: lab down [NAME]"),
     }
 }
 

@@ -1,0 +1,144 @@
+//! The manifest directory: the same objects as an API server would serve, read from the YAML of `DIR/*.yaml`, and the
+//! statuses beside them, in `DIR/status/services/`.
+//!
+//! One task reads and writes, so that the two cannot cross. A directory has no API server in front of it: serde fills
+//! in the defaults, and what the schemas would refuse (bounds, enums, CEL) is `config::parse`'s to find. A document
+//! that does not parse keeps the objects that were read from it last. Sub-directories other than `status` and files
+//! whose name begins with a dot are not read.
+
+mod directory;
+mod manifest;
+mod problems;
+mod status;
+
+pub use problems::write as write_problems;
+
+use super::{
+    observe::{Change, Role},
+    write::{Status, Wrote},
+};
+use anyhow::Context;
+use directory::Directory;
+use futures_util::StreamExt;
+use inotify::{Inotify, WatchMask};
+use std::{io, path::Path, time::Duration};
+use tokio::{
+    sync::mpsc::{Receiver, Sender},
+    time::{sleep, timeout},
+};
+
+/// Where statuses are, below the directory.
+const STATUS: &str = "status";
+
+/// Where the statuses of Services are, below the directory.
+const SERVICES: &str = "status/services";
+
+/// Changes come in bursts: so long must it be quiet before the directory is read.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// But no longer than this.
+const LONGEST: Duration = Duration::from_millis(200);
+
+/// Reads the directory at once and after every change of it, for ever, and carries out every [`Status`]; a speaker is
+/// given none. Returns when nobody listens any more.
+///
+/// Every reading is told as a listing of each kind that `role` needs. Cancelled in the middle, the directory is as
+/// before: files are written whole, under another name first.
+///
+/// # Errors
+/// When the directory is not there at the start, or the kernel refuses to watch it. Later it may go and come back.
+pub async fn run(
+    dir: &Path,
+    namespace: &str,
+    role: Role,
+    to: Sender<Change>,
+    mut statuses: Option<(Receiver<Status>, Sender<Wrote>)>,
+) -> anyhow::Result<()> {
+    let inotify = Inotify::init().context("watch a directory")?;
+    let mut watches = inotify.watches();
+    let mut events = inotify.into_event_stream(vec![0; 4096]).context("watch a directory")?;
+    let mut watch = || -> io::Result<()> {
+        let mask = WatchMask::CLOSE_WRITE
+            | WatchMask::MOVE
+            | WatchMask::CREATE
+            | WatchMask::DELETE
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF;
+        watches.add(dir, mask)?;
+        for below in [STATUS, SERVICES] {
+            match watches.add(dir.join(below), mask) {
+                Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    watch().with_context(|| format!("watch {}", dir.display()))?;
+    let mut directory = Directory::new(dir, namespace, role);
+    let mut missing = false;
+    loop {
+        match watch().and_then(|()| directory.read()) {
+            Ok(changes) => {
+                missing = false;
+                for change in changes {
+                    if to.send(change).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Err(fault) => {
+                if !std::mem::replace(&mut missing, true) {
+                    tracing::error!(dir = %dir.display(), %fault, "cannot read the manifests; what was read last stands");
+                }
+                sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+        }
+        loop {
+            // Statuses first: each makes events of its own, and one reading after the last of them is enough.
+            tokio::select! {
+                biased;
+                Some(status) = next(&mut statuses) => {
+                    let result = directory.write(&status);
+                    if let Some((_, wrote)) = &statuses
+                        && wrote.send(Wrote { key: status.key, result }).await.is_err()
+                    {
+                        return Ok(());
+                    }
+                }
+                event = events.next() => {
+                    event.context("the kernel's watch ended")?.context("watch a directory")?;
+                    let quiet = async { while let Ok(Some(Ok(_))) = timeout(QUIET, events.next()).await {} };
+                    // Somebody who never stops writing is read in between.
+                    let _ = timeout(LONGEST, quiet).await;
+                    break;
+                }
+                () = to.closed() => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn next(statuses: &mut Option<(Receiver<Status>, Sender<Wrote>)>) -> Option<Status> {
+    match statuses {
+        Some((statuses, _)) => statuses.recv().await,
+        None => None,
+    }
+}
+
+/// Writes `text` to `path` so that a reader sees the old file or the new one, never a part.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    use std::io::Write as _;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = std::fs::File::create(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().inspect_err(|_| {
+        // What is left is hidden, and goes with the next try.
+        let _ = std::fs::remove_file(&temporary);
+    })
+}

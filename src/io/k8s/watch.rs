@@ -1,0 +1,226 @@
+//! Watches: one task per kind, everything into one channel of [`Change`]s.
+//!
+//! An object is decoded by itself, so that a bad one is [`Change::Unreadable`] and the rest goes on. Only its facts
+//! leave this file. A kind that cannot be listed keeps `synced` from coming, is logged once with what to do, and is
+//! tried again with growing pauses. The exception is FRRConfiguration: where its CRD is missing there are none
+//! (MetalLB runs without it in its native and frr modes), and they appear when the CRD does. Nothing is cached here.
+
+use super::{brief, raw::Raw};
+use crate::{
+    api,
+    config::{Kind, ObjectRef},
+    io::observe::{Change, Role, decode, removed},
+    world::Origin,
+};
+use anyhow::Context;
+use futures_util::StreamExt;
+use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
+use kube::{
+    Api, Client,
+    api::ApiResource,
+    runtime::{
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Error, Event, watcher},
+    },
+};
+use std::pin::pin;
+use tokio::{sync::mpsc::Sender, task::JoinSet};
+
+/// Objects per page of a list: a page is the only time that whole objects are in memory.
+const PAGE: u32 = 200;
+
+/// Watches what `role` needs for ever; configuration objects in `namespace` only. Returns when nobody listens any more.
+///
+/// # Errors
+/// When a watch ended by itself, which is a bug.
+pub async fn run(client: Client, namespace: &str, role: Role, to: Sender<Change>) -> anyhow::Result<()> {
+    let mut tasks = JoinSet::new();
+    for kind in role.kinds().iter().copied() {
+        let Some(resource) = resource(kind) else { continue };
+        let api = match kind {
+            Kind::Service | Kind::EndpointSlice | Kind::Node | Kind::Namespace => {
+                Api::all_with(client.clone(), &resource)
+            }
+            _ => Api::namespaced_with(client.clone(), namespace, &resource),
+        };
+        tasks.spawn(one(kind, api, resource, role, to.clone()));
+    }
+    match tasks.join_next().await {
+        Some(ended) if !to.is_closed() => {
+            let kind = ended.context("a watch panicked")?;
+            anyhow::bail!("the watch of {kind} ended")
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: Sender<Change>) -> Kind {
+    let mut events = pin!(watcher(api, selection(kind, role)));
+    let mut backoff = DefaultBackoff::default();
+    let mut failing = false;
+    while let Some(event) = events.next().await {
+        let mut changes = Vec::new();
+        let mut pause = None;
+        match event {
+            Ok(event) => {
+                // A list begins with an event of its own, before the API server was even asked.
+                if !matches!(event, Event::Init) {
+                    backoff.reset();
+                    if std::mem::take(&mut failing) {
+                        tracing::info!(%kind, "watch works again");
+                    }
+                }
+                changes.extend(change(kind, event));
+            }
+            Err(error) => {
+                let none = kind == Kind::FRRConfiguration && is_missing(&error);
+                if none {
+                    changes.extend([Change::Listing(kind), Change::Synced(kind)]);
+                }
+                if !std::mem::replace(&mut failing, true) {
+                    report(kind, &resource, &error, none);
+                }
+                pause = backoff.next();
+            }
+        }
+        for change in changes {
+            if to.send(change).await.is_err() {
+                return kind;
+            }
+        }
+        if let Some(pause) = pause {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = to.closed() => return kind,
+            }
+        }
+    }
+    kind
+}
+
+/// The change that `event` means; `None` where it means none to us.
+fn change(kind: Kind, event: Event<Raw>) -> Option<Change> {
+    match event {
+        Event::Init => Some(Change::Listing(kind)),
+        Event::InitDone => Some(Change::Synced(kind)),
+        Event::Delete(Raw { metadata, .. }) => removed(
+            kind,
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        ),
+        Event::Apply(Raw { metadata, object }) | Event::InitApply(Raw { metadata, object }) => {
+            decode(kind, object, Origin::Api).unwrap_or_else(|why| {
+                let name = metadata.name.unwrap_or_default();
+                let name = match (kind, metadata.namespace) {
+                    (Kind::Service | Kind::EndpointSlice, Some(namespace)) => format!("{namespace}/{name}"),
+                    _ => name,
+                };
+                Some(Change::Unreadable(ObjectRef { kind, name }, why))
+            })
+        }
+    }
+}
+
+/// What need not be seen is left to the API server: slices of headless Services, and for a speaker Services of other
+/// types (one that stops being a load balancer is then seen as gone, which for a speaker is the same).
+fn selection(kind: Kind, role: Role) -> watcher::Config {
+    let config = watcher::Config::default().page_size(PAGE);
+    match kind {
+        Kind::EndpointSlice => config.labels("kubernetes.io/service-name,!service.kubernetes.io/headless"),
+        Kind::Service if role == Role::Speaker => config.fields("spec.type=LoadBalancer"),
+        _ => config,
+    }
+}
+
+/// By the code too: for a whole group that it does not know, the API server answers with plain text.
+fn is_missing(error: &Error) -> bool {
+    matches!(error,
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
+            if status.is_not_found() || status.code == 404)
+}
+
+/// Once per outage, and what to do about it.
+fn report(kind: Kind, resource: &ApiResource, error: &Error, none: bool) {
+    let crd = format!("{}.{}", resource.plural, resource.group);
+    let fault = match error {
+        Error::InitialListFailed(fault) | Error::WatchStartFailed(fault) | Error::WatchFailed(fault) => {
+            brief(fault)
+        }
+        other => other.to_string(),
+    };
+    let forbidden = matches!(error,
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
+            if status.is_forbidden());
+    if none {
+        tracing::info!(%kind, %crd, "there is no such CRD, so there are none of these objects");
+    } else if is_missing(error) {
+        tracing::error!(%kind, %crd, "the CRD is missing: apply the CRDs of this version; nothing is decided before");
+    } else if forbidden {
+        let right = format!("get, list and watch {}", crd.trim_end_matches('.'));
+        tracing::error!(%kind, %right, %fault, "our ServiceAccount lacks a right: apply the RBAC of this version");
+    } else {
+        tracing::warn!(%kind, %fault, "watch failed, trying again; what was seen last stands");
+    }
+}
+
+/// The API's name for `kind`; `None` where it is none of its kinds.
+fn resource(kind: Kind) -> Option<ApiResource> {
+    Some(match kind {
+        Kind::IPAddressPool => ApiResource::erase::<api::IPAddressPool>(&()),
+        Kind::L2Advertisement => ApiResource::erase::<api::L2Advertisement>(&()),
+        Kind::BGPAdvertisement => ApiResource::erase::<api::BGPAdvertisement>(&()),
+        Kind::BGPPeer => ApiResource::erase::<api::BGPPeer>(&()),
+        Kind::BFDProfile => ApiResource::erase::<api::BFDProfile>(&()),
+        Kind::Community => ApiResource::erase::<api::Community>(&()),
+        Kind::FRRConfiguration => ApiResource::erase::<api::FRRConfiguration>(&()),
+        Kind::Service => ApiResource::erase::<core::Service>(&()),
+        Kind::Node => ApiResource::erase::<core::Node>(&()),
+        Kind::Namespace => ApiResource::erase::<core::Namespace>(&()),
+        Kind::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
+        Kind::File => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn raw(object: Value) -> Raw {
+        serde_json::from_value(object).unwrap()
+    }
+
+    #[test]
+    fn one_bad_object_is_named_and_is_no_error_of_the_watch() {
+        let bad = raw(serde_json::json!({
+            "apiVersion": "metallb.io/v1beta1", "kind": "IPAddressPool",
+            "metadata": {"name": "p", "namespace": "n", "resourceVersion": "7", "managedFields": [{"x": 1}]},
+            "spec": {"addresses": ["10.0.0.0/24", 7]}}));
+        assert!(bad.object.pointer("/metadata/managedFields").is_none());
+        assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
+        let Some(Change::Unreadable(object, why)) = change(Kind::IPAddressPool, Event::Apply(bad.clone()))
+        else {
+            panic!("{bad:?}")
+        };
+        assert_eq!(object, ObjectRef { kind: Kind::IPAddressPool, name: "p".into() });
+        assert!(why.starts_with("spec.addresses"), "{why}");
+        assert!(
+            matches!(change(Kind::IPAddressPool, Event::Delete(bad)), Some(Change::Pool(name, None)) if name == "p")
+        );
+    }
+
+    #[test]
+    fn a_listing_is_told_as_one() {
+        assert!(matches!(change(Kind::Node, Event::Init), Some(Change::Listing(Kind::Node))));
+        assert!(matches!(change(Kind::Node, Event::InitDone), Some(Change::Synced(Kind::Node))));
+    }
+
+    #[test]
+    fn every_kind_but_files_has_a_resource() {
+        let crd = resource(Kind::BGPPeer).unwrap();
+        assert_eq!((crd.plural.as_str(), crd.api_version.as_str()), ("bgppeers", "metallb.io/v1beta2"));
+        assert_eq!(resource(Kind::EndpointSlice).unwrap().plural, "endpointslices");
+        assert_eq!(resource(Kind::FRRConfiguration).unwrap().plural, "frrconfigurations");
+        assert!(resource(Kind::File).is_none());
+    }
+}

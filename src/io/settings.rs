@@ -1,0 +1,294 @@
+//! Flags and environment: what the user typed becomes [`Controller`] or [`Speaker`], checked once, here.
+//!
+//! The names are MetalLB's, so that its manifests go on working with our images. Flags may start with one dash or
+//! two, an empty variable counts as unset, the last of a repeated flag wins. A flag that does nothing yet is accepted
+//! and listed in [`Common::ineffective`]. The only place that reads the environment.
+
+mod flags;
+
+use crate::names::NodeName;
+use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
+use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
+use std::{ffi::OsString, fmt, path::PathBuf};
+
+pub use flags::{LogLevel, TlsVersion};
+
+/// Where a Pod finds its namespace.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// The namespace of a manifest directory.
+const DEFAULT_NAMESPACE: &str = "metallb-system";
+
+/// The controller's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Controller {
+    /// What both have.
+    pub common: Common,
+}
+
+/// The speaker's settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// What both have.
+    pub common: Common,
+    /// The node that it runs on.
+    pub node: NodeName,
+    /// `--ignore-exclude-lb`: announce from nodes that are labelled to be left out, too.
+    pub ignore_exclude_lb: bool,
+    /// Where FRR's daemons have their vty sockets.
+    pub frr_vty_dir: PathBuf,
+    /// The `frr.conf` to write.
+    pub frr_conf: PathBuf,
+}
+
+/// What both have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Common {
+    /// Where the objects come from.
+    pub source: Source,
+    /// The namespace of the configuration objects.
+    pub namespace: String,
+    /// Our Pod.
+    pub pod_name: Option<String>,
+    /// The port of `/metrics`; `None` for no metrics.
+    pub port: Option<u16>,
+    /// The port of `/healthz` and `/readyz`; `None` for neither.
+    pub health_port: Option<u16>,
+    /// Which log lines are written.
+    pub log_level: LogLevel,
+    /// The only `spec.loadBalancerClass` that is served; `None` serves Services without a class.
+    pub lb_class: Option<String>,
+    /// Whether `/metrics` is also served without TLS.
+    pub metrics_plain: bool,
+    /// A directory with `tls.crt` and `tls.key` for `/metrics`; `None` for a self-signed certificate.
+    pub metrics_cert_dir: Option<PathBuf>,
+    /// The oldest TLS that `/metrics` speaks.
+    pub tls_min_version: TlsVersion,
+    /// What was set and does nothing (yet); to be logged once.
+    pub ineffective: Vec<Ineffective>,
+}
+
+/// Where the objects come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A Kubernetes API: of this kubeconfig, else of `KUBECONFIG`, else the cluster that we run in.
+    Api(Option<PathBuf>),
+    /// A manifest directory.
+    Manifests(PathBuf),
+}
+
+/// A setting that does nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ineffective {
+    /// `--flag`, or the variable.
+    pub name: String,
+    /// Why it does nothing.
+    pub why: &'static str,
+}
+
+/// Why there are no settings: the text to print, and the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{text}")]
+pub struct Stop {
+    /// The text; goes to stdout when `code` is 0 (`--help`), else to stderr.
+    pub text: String,
+    /// 0 or 2.
+    pub code: u8,
+}
+
+impl Stop {
+    fn new(fault: impl fmt::Display) -> Self {
+        Self { text: format!("error: {fault}"), code: 2 }
+    }
+}
+
+impl From<clap::Error> for Stop {
+    fn from(fault: clap::Error) -> Self {
+        let code = if fault.use_stderr() { 2 } else { 0 };
+        Self { text: fault.render().to_string(), code }
+    }
+}
+
+/// The world as far as settings see it; a value, so that tests bring their own.
+pub struct Surroundings<'a> {
+    /// The arguments, the program's name first.
+    pub args: Vec<OsString>,
+    /// The environment.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// The service account's namespace.
+    pub namespace: &'a dyn Fn() -> Option<String>,
+}
+
+impl Surroundings<'static> {
+    /// This process's.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self {
+            args: std::env::args_os().collect(),
+            #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+            env: &|name| std::env::var(name).ok(),
+            namespace: &|| std::fs::read_to_string(NAMESPACE_FILE).ok(),
+        }
+    }
+}
+
+impl Controller {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// The text to print and the exit code, also for `--help` and `--version`.
+    pub fn read(from: &Surroundings<'_>) -> Result<Self, Stop> {
+        let (flags, set) = parse::<ControllerFlags>(from)?;
+        let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
+        for variable in ["METALLB_ML_SECRET_NAME"] {
+            if env(from, variable).is_some() {
+                ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
+            }
+        }
+        Ok(Self { common: common(flags.common, &set, from, ineffective)? })
+    }
+}
+
+impl Speaker {
+    /// Reads and checks them.
+    ///
+    /// # Errors
+    /// The text to print and the exit code, also for `--help` and `--version`.
+    pub fn read(from: &Surroundings<'_>) -> Result<Self, Stop> {
+        let (flags, set) = parse::<SpeakerFlags>(from)?;
+        let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
+        ineffective.extend(self::ineffective(&set, NEVER, "is not needed: changes are applied at once"));
+        if let Some(kind) = env(from, "METALLB_BGP_TYPE") {
+            kind.parse::<BgpType>().map_err(|fault| Stop::new(format!("METALLB_BGP_TYPE: {fault}")))?;
+        }
+        if let Some(text) = env(from, "METALLB_BGP_DEBOUNCE_TIMEOUT") {
+            text.parse::<u64>()
+                .map_err(|fault| Stop::new(format!("METALLB_BGP_DEBOUNCE_TIMEOUT: {text:?}: {fault}")))?;
+        }
+        let node = flags.node_name.or_else(|| env(from, "METALLB_NODE_NAME")).ok_or_else(|| {
+            Stop::new(
+                "the node's name is needed: set --node-name or METALLB_NODE_NAME (spec.nodeName of the Pod)",
+            )
+        })?;
+        for variable in ["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH", "FRR_LOGGING_LEVEL"] {
+            if env(from, variable).is_some() {
+                ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
+            }
+        }
+        let frr_conf = flags.frr_conf.or_else(|| env(from, "FRR_CONFIG_FILE").map(PathBuf::from));
+        Ok(Self {
+            node: node.into(),
+            ignore_exclude_lb: flags.ignore_exclude_lb,
+            frr_vty_dir: flags.frr_vty_dir,
+            frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
+            common: common(flags.common, &set, from, ineffective)?,
+        })
+    }
+}
+
+/// Accepted, and without effect until the part exists.
+const LATER: &[&str] = &[
+    "ml-secret-name",
+    "deployment",
+    "webhook-mode",
+    "webhook-secret",
+    "cert-service-name",
+    "cert-dir",
+    "disable-cert-rotation",
+    "webhook-http2",
+    "pprof-bind-address",
+    "tls-cipher-suites",
+    "tls-curve-preferences",
+    "ml-bindaddr",
+    "ml-bindport",
+    "ml-labels",
+    "ml-secret-key-path",
+    "ml-wan-config",
+    "frrk8s-namespace",
+    "frrk8s-secret-passthrough",
+];
+
+/// Accepted, and without effect for good.
+const NEVER: &[&str] = &["host", "bgp-debounce-timeout"];
+
+fn common(
+    flags: CommonFlags,
+    set: &[String],
+    from: &Surroundings<'_>,
+    ineffective: Vec<Ineffective>,
+) -> Result<Common, Stop> {
+    if set.iter().any(|flag| flag == "tls-cipher-suites") && flags.tls_min_version != TlsVersion::Tls12 {
+        return Err(Stop::new(
+            "--tls-cipher-suites needs --tls-min-version=VersionTLS12: those of TLS 1.3 are fixed",
+        ));
+    }
+    let source = match (flags.manifests, flags.kubeconfig) {
+        (Some(_), Some(_)) => return Err(Stop::new("--manifests and --kubeconfig exclude each other")),
+        (Some(dir), None) => Source::Manifests(dir),
+        (None, kubeconfig) => Source::Api(kubeconfig),
+    };
+    let said = text(flags.namespace).or_else(|| env(from, "METALLB_NAMESPACE"));
+    let namespace = match (&source, said) {
+        (_, Some(said)) => said,
+        (Source::Manifests(_), None) => DEFAULT_NAMESPACE.to_owned(),
+        (Source::Api(_), None) => text((from.namespace)()).ok_or_else(|| {
+            Stop::new(format!(
+                "the namespace is needed: set --namespace or METALLB_NAMESPACE ({NAMESPACE_FILE} is missing)"
+            ))
+        })?,
+    };
+    Ok(Common {
+        source,
+        namespace: namespace.trim().to_owned(),
+        pod_name: text(flags.pod_name).or_else(|| env(from, "METALLB_POD_NAME")),
+        port: Some(flags.port).filter(|port| *port != 0),
+        health_port: Some(flags.health_probe_port).filter(|port| *port != 0),
+        log_level: flags.log_level,
+        lb_class: text(flags.lb_class),
+        metrics_plain: flags.metrics_plain,
+        metrics_cert_dir: flags.metrics_cert_dir.filter(|dir| !dir.as_os_str().is_empty()),
+        tls_min_version: flags.tls_min_version,
+        ineffective,
+    })
+}
+
+fn text(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn env(from: &Surroundings<'_>, name: &str) -> Option<String> {
+    text((from.env)(name))
+}
+
+/// The flags, and the long names of those that were typed.
+fn parse<F: CommandFactory + FromArgMatches>(from: &Surroundings<'_>) -> Result<(F, Vec<String>), Stop> {
+    let args = from.args.iter().map(two_dashes);
+    let matches = F::command().try_get_matches_from(args)?;
+    let set = F::command()
+        .get_arguments()
+        .filter(|arg| matches.try_contains_id(arg.get_id().as_str()).is_ok())
+        .filter(|arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine))
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
+        .collect();
+    Ok((F::from_arg_matches(&matches)?, set))
+}
+
+/// `-port` is `--port`, as for every Go program; `-h` stays.
+fn two_dashes(arg: &OsString) -> OsString {
+    match arg.to_str() {
+        Some(text) if text.len() > 2 && text.starts_with('-') && !text.starts_with("--") => {
+            format!("-{text}").into()
+        }
+        _ => arg.clone(),
+    }
+}
+
+fn ineffective(set: &[String], among: &[&str], why: &'static str) -> Vec<Ineffective> {
+    set.iter()
+        .filter(|flag| among.contains(&flag.as_str()))
+        .map(|flag| Ineffective { name: format!("--{flag}"), why })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use super::*;
+
+fn from<'a>(args: &[&str], env: &'a dyn Fn(&str) -> Option<String>) -> Surroundings<'a> {
+    let args = ["program"].iter().chain(args).map(Into::into).collect();
+    Surroundings { args, env, namespace: &|| Some("from-file\n".into()) }
+}
+
+fn speaker(args: &[&str], env: &[(&str, &str)]) -> Result<Speaker, Stop> {
+    let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+    Speaker::read(&from(args, &env))
+}
+
+fn controller(args: &[&str]) -> Result<Controller, Stop> {
+    Controller::read(&from(args, &|_| None))
+}
+
+#[test]
+fn defaults() {
+    let all = speaker(&["--node-name=n"], &[]).unwrap();
+    assert_eq!(all.frr_conf, PathBuf::from("/etc/frr/frr.conf"));
+    assert_eq!(all.frr_vty_dir, PathBuf::from("/var/run/frr"));
+    assert_eq!(all.common.namespace, "from-file");
+    assert_eq!((all.common.port, all.common.health_port), (Some(7472), Some(17472)));
+    assert_eq!(all.common.log_level, LogLevel::Info);
+    assert_eq!(all.common.source, Source::Api(None));
+    assert_eq!(all.common.lb_class, None);
+    assert!(all.common.metrics_plain && !all.ignore_exclude_lb);
+    assert_eq!(all.common.ineffective, []);
+}
+
+/// The command lines of MetalLB's manifests.
+#[test]
+fn metallbs_command_lines() {
+    let all = controller(&["--port=7472", "--log-level=info", "--tls-min-version=VersionTLS12"]).unwrap();
+    assert_eq!(all.common.tls_min_version, TlsVersion::Tls12);
+    let all = controller(&["-port=9120", "-webhook-mode=disabled", "--disable-cert-rotation"]).unwrap();
+    assert_eq!(all.common.port, Some(9120));
+    let named: Vec<_> = all.common.ineffective.iter().map(|i| i.name.as_str()).collect();
+    assert_eq!(named, ["--webhook-mode", "--disable-cert-rotation"]);
+    let env = [
+        ("METALLB_NODE_NAME", "n1"),
+        ("METALLB_HOST", "10.0.0.1"),
+        ("METALLB_ML_BIND_ADDR", "10.0.0.1"),
+        ("METALLB_ML_LABELS", "app=metallb,component=speaker"),
+        ("METALLB_NAMESPACE", "elsewhere"),
+        ("METALLB_BGP_TYPE", "frr"),
+        ("FRR_CONFIG_FILE", "/etc/frr_reloader/frr.conf"),
+    ];
+    let all =
+        speaker(&["--port", "7472", "-ml-bindport", "7946", "--ignore-exclude-lb=false"], &env).unwrap();
+    assert_eq!(all.node.as_str(), "n1");
+    assert_eq!(all.common.namespace, "elsewhere");
+    assert_eq!(all.frr_conf, PathBuf::from("/etc/frr_reloader/frr.conf"));
+    let named: Vec<_> = all.common.ineffective.iter().map(|i| i.name.as_str()).collect();
+    assert_eq!(named, ["--ml-bindport", "METALLB_ML_BIND_ADDR"]);
+}
+
+#[test]
+fn values() {
+    let all = controller(&[
+        "--manifests=/x",
+        "--port=0",
+        "--metrics-plain=F",
+        "--lb-class=mine",
+        "--port=1",
+        "--port=0",
+    ])
+    .unwrap();
+    assert_eq!(all.common.source, Source::Manifests("/x".into()));
+    assert_eq!(all.common.namespace, "metallb-system");
+    assert_eq!(all.common.port, None);
+    assert!(!all.common.metrics_plain);
+    assert_eq!(all.common.lb_class.as_deref(), Some("mine"));
+    assert!(speaker(&["--ignore-exclude-lb"], &[("METALLB_NODE_NAME", "n")]).unwrap().ignore_exclude_lb);
+    let all = speaker(&["--node-name=n"], &[("METALLB_NAMESPACE", ""), ("METALLB_BGP_TYPE", "")]).unwrap();
+    assert_eq!(all.common.namespace, "from-file", "an empty variable is an unset one");
+}
+
+#[test]
+fn faults_stop_with_code_2_and_name_the_flag() {
+    for (args, env, part) in [
+        (&["--port=70000", "--node-name=n"][..], &[][..], "--port"),
+        (&["--log-level=loud", "--node-name=n"], &[], "all, debug, info, warn, error, none"),
+        (&["--nope"], &[], "--nope"),
+        (&[], &[], "METALLB_NODE_NAME"),
+        (&["--node-name=n", "--manifests=a", "--kubeconfig=b"], &[], "exclude each other"),
+        (&["--node-name=n"], &[("METALLB_BGP_TYPE", "bird")], "METALLB_BGP_TYPE"),
+        (&["--node-name=n"], &[("METALLB_BGP_DEBOUNCE_TIMEOUT", "soon")], "METALLB_BGP_DEBOUNCE_TIMEOUT"),
+        (&["--node-name=n", "--tls-cipher-suites=X"], &[], "VersionTLS12"),
+        (&["--node-name=n", "--tls-min-version=VersionTLS11"], &[], "VersionTLS12, VersionTLS13"),
+        (&["--node-name=n", "--tls-curve-preferences=29,29"], &[], "twice"),
+        (&["--node-name=n", "--ml-wan-config=maybe"], &[], "--ml-wan-config"),
+    ] {
+        let stop = speaker(args, env).unwrap_err();
+        assert_eq!(stop.code, 2, "{args:?}");
+        assert!(stop.text.contains(part), "{args:?}: {}", stop.text);
+    }
+    assert_eq!(controller(&["--webhook-mode=maybe"]).unwrap_err().code, 2);
+    assert_eq!(controller(&["-h"]).unwrap_err().code, 0);
+    let none = Surroundings { args: vec!["c".into()], env: &|_| None, namespace: &|| None };
+    assert!(Controller::read(&none).unwrap_err().text.contains("METALLB_NAMESPACE"));
+}

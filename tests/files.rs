@@ -1,0 +1,248 @@
+//! The manifest directory, as a real directory with the kernel's notices of it. Every wait is for a change.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+use ferrolb::{
+    config::{Kind, ObjectRef},
+    io::{
+        files,
+        observe::{Change, Observed, Role},
+        write::{Refused, Status, Wrote},
+    },
+    names::ServiceKey,
+};
+use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Far more than any wait here takes.
+const LONG: Duration = Duration::from_secs(30);
+
+struct Box {
+    dir: TempDir,
+    observed: Observed,
+    changes: Receiver<Change>,
+    statuses: Sender<Status>,
+    wrote: Receiver<Wrote>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Box {
+    fn start(dir: TempDir, role: Role) -> Self {
+        let (to, changes) = channel(16);
+        let (statuses, from) = channel(16);
+        let (told, wrote) = channel(16);
+        let path = dir.path().to_owned();
+        let task =
+            tokio::spawn(
+                async move { files::run(&path, "metallb-system", role, to, Some((from, told))).await },
+            );
+        Self { dir, observed: Observed::new(role), changes, statuses, wrote, task }
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Takes changes in until `done`.
+    async fn until(&mut self, what: &str, done: impl Fn(&Observed) -> bool) {
+        while !done(&self.observed) {
+            let change = timeout(LONG, self.changes.recv()).await;
+            let Ok(Some(change)) = change else { panic!("{what} never came: {:?}", self.observed) };
+            self.observed.apply(change);
+        }
+    }
+
+    async fn status(&mut self, name: &str, version: &str, ips: &[&str]) -> Wrote {
+        let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        let pool = (!ips.is_empty()).then(|| "p".into());
+        let status = Status { key: ServiceKey::new("default", name), version: version.into(), ips, pool };
+        self.statuses.send(status).await.unwrap();
+        timeout(LONG, async {
+            loop {
+                tokio::select! {
+                    wrote = self.wrote.recv() => break wrote.unwrap(),
+                    Some(change) = self.changes.recv() => { self.observed.apply(change); }
+                }
+            }
+        })
+        .await
+        .unwrap()
+    }
+
+    fn service(&self, name: &str) -> Option<&ferrolb::world::Service> {
+        self.observed.world.services.get(&ServiceKey::new("default", name))
+    }
+}
+
+fn service(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: LoadBalancer}}\n---\n")
+}
+
+fn pool(name: &str, addresses: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: {name}, namespace: metallb-system}}\nspec: {{addresses: {addresses}}}\n"
+    )
+}
+
+fn file(name: &str) -> ObjectRef {
+    ObjectRef { kind: Kind::File, name: name.into() }
+}
+
+/// Input: a directory that is edited in place, by rename and by removal. Output: the same as from a watch.
+#[tokio::test]
+async fn edits_are_seen() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    it.until("the empty directory", Observed::synced).await;
+    it.put("pools.yaml", &pool("a", "[10.0.0.0/24]"));
+    it.until("a new file", |o| o.input.pools.contains_key("a")).await;
+    it.put("pools.yaml", &pool("a", "[10.0.1.0/24]"));
+    it.until("an edit of the same length", |o| o.input.pools["a"].spec.addresses == ["10.0.1.0/24"]).await;
+    it.put(".pools.tmp", &pool("b", "[10.0.2.0/24]"));
+    fs::rename(it.path(".pools.tmp"), it.path("pools.yaml")).unwrap();
+    it.until("a file renamed over", |o| o.input.pools.keys().eq(["b"])).await;
+    it.put("svc.yml", &(service("x") + &service("y")));
+    it.until("services", |o| o.world.services.len() == 2).await;
+    assert_eq!(it.service("x").unwrap().families.len(), 1, "defaults of a directory");
+    fs::remove_file(it.path("svc.yml")).unwrap();
+    it.until("a removed file", |o| o.world.services.is_empty()).await;
+    assert!(it.observed.input.unreadable.is_empty());
+}
+
+/// Input: documents that break. Output: the problem names file, document and reason; what was read last stays.
+#[tokio::test]
+async fn a_broken_document_keeps_its_objects_and_is_named() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    it.put("a.yaml", &(pool("a", "[10.0.0.0/24]") + "---\n" + &pool("b", "[10.0.1.0/24]")));
+    it.until("two pools", |o| o.input.pools.len() == 2 && o.synced()).await;
+    it.put("a.yaml", &(pool("a", "[10.0.0.0/24") + "---\n" + &pool("b", "[10.0.2.0/24]")));
+    let broken = file("a.yaml, document 1");
+    it.until("the fault", |o| o.input.unreadable.contains_key(&broken)).await;
+    assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.0.0/24"]);
+    assert_eq!(it.observed.input.pools["b"].spec.addresses, ["10.0.2.0/24"], "the other document counts");
+    assert!(it.observed.input.unreadable[&broken].contains("line"), "{:?}", it.observed.input.unreadable);
+    // It parses, but does not decode: then it is the object that is named, with its field.
+    it.put("a.yaml", &(pool("a", "[{}]") + "---\n" + &pool("b", "[10.0.2.0/24]")));
+    let object = ObjectRef { kind: Kind::IPAddressPool, name: "a".into() };
+    it.until("the object's fault", |o| {
+        o.input.unreadable.contains_key(&object) && !o.input.unreadable.contains_key(&broken)
+    })
+    .await;
+    assert!(it.observed.input.unreadable[&object].starts_with("spec.addresses"));
+    assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.0.0/24"]);
+    it.put("a.yaml", &pool("a", "[10.0.3.0/24]"));
+    it.until("the end of all faults", |o| o.input.unreadable.is_empty()).await;
+    it.until("one pool", |o| o.input.pools.len() == 1).await;
+    assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.3.0/24"]);
+}
+
+/// Input: the same object twice, a kind and a namespace that are not ours. Output: the first counts, each is named.
+#[tokio::test]
+async fn what_is_left_out_is_named() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("1.yaml"), pool("a", "[10.0.0.0/24]")).unwrap();
+    fs::write(dir.path().join("2.yaml"), pool("a", "[10.0.1.0/24]")).unwrap();
+    fs::write(dir.path().join("3.yaml"), "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n")
+        .unwrap();
+    fs::write(dir.path().join("4.yaml"), pool("b", "[10.0.2.0/24]").replace("metallb-system", "other"))
+        .unwrap();
+    fs::write(dir.path().join("not.txt"), "nothing").unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == 3).await;
+    assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.0.0/24"]);
+    assert_eq!(it.observed.input.pools.len(), 1);
+    for (name, part) in [
+        ("2.yaml", "IPAddressPool a is in 1.yaml already"),
+        ("3.yaml", "Deployment d"),
+        ("4.yaml", "only those in metallb-system are read"),
+    ] {
+        let why = &it.observed.input.unreadable[&file(name)];
+        assert!(why.contains(part), "{name}: {why}");
+    }
+}
+
+/// Input: statuses to write. Output: files beside the manifests, laid over them here and for a speaker.
+#[tokio::test]
+async fn statuses_are_written_and_read_back() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    it.put("svc.yaml", &service("x"));
+    it.until("the service", |o| o.world.services.len() == 1 && o.synced()).await;
+    let version = it.service("x").unwrap().version.clone();
+    assert!(matches!(it.status("x", "no", &["10.0.0.1"]).await.result, Err(Refused::Conflict(_))));
+    assert!(matches!(it.status("nope", "1", &["10.0.0.1"]).await.result, Err(Refused::Gone)));
+    let wrote = it.status("x", &version, &["10.0.0.1", "fd00::1"]).await;
+    assert!(it.observed.apply(wrote.result.unwrap()).services);
+    let at = it.path("status/services/default.x.yaml");
+    assert!(fs::read_to_string(&at).unwrap().contains("fd00::1"));
+    assert_eq!(it.service("x").unwrap().addresses().count(), 2);
+    assert_eq!(it.service("x").unwrap().annotations["metallb.io/ip-allocated-from-pool"], "p");
+    // A speaker of the same directory sees it, and so does a controller that starts anew.
+    for role in [Role::Speaker, Role::Controller] {
+        let (to, mut changes) = channel(16);
+        let path = it.dir.path().to_owned();
+        let task = tokio::spawn(async move { files::run(&path, "metallb-system", role, to, None).await });
+        let mut observed = Observed::new(role);
+        while !observed.synced() {
+            observed.apply(timeout(LONG, changes.recv()).await.unwrap().unwrap());
+        }
+        assert_eq!(
+            observed.world.services[&ServiceKey::new("default", "x")].addresses().count(),
+            2,
+            "{role:?}"
+        );
+        drop(changes);
+        timeout(LONG, task).await.unwrap().unwrap().unwrap();
+    }
+    // The same again is no write; none at all takes the file away.
+    let (before, version) =
+        (fs::metadata(&at).unwrap().modified().unwrap(), it.service("x").unwrap().version.clone());
+    let wrote = it.status("x", &version, &["10.0.0.1", "fd00::1"]).await;
+    assert!(!it.observed.apply(wrote.result.unwrap()).any());
+    assert_eq!(fs::metadata(&at).unwrap().modified().unwrap(), before);
+    let wrote = it.status("x", &version, &[]).await;
+    assert!(it.observed.apply(wrote.result.unwrap()).services);
+    assert!(!at.exists());
+}
+
+/// Input: a Service that goes, or is in a document that breaks. Output: its status goes with it, or stays.
+#[tokio::test]
+async fn a_status_goes_with_its_service_but_not_with_a_typing_error() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("status/services")).unwrap();
+    fs::write(
+        dir.path().join("status/services/default.x.yaml"),
+        "status: {loadBalancer: {ingress: [{ip: 10.0.0.1}]}}",
+    )
+    .unwrap();
+    fs::write(dir.path().join("svc.yaml"), "kind: [\n").unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("the fault", |o| o.synced() && !o.input.unreadable.is_empty()).await;
+    let at = it.path("status/services/default.x.yaml");
+    assert!(at.exists(), "the Service may be in the broken file");
+    it.put("svc.yaml", &service("x"));
+    it.until("the service with its address", |o| {
+        o.world.services.values().any(|s| s.addresses().count() == 1)
+    })
+    .await;
+    it.put("svc.yaml", &service("y"));
+    it.until("another service", |o| o.world.services.contains_key(&ServiceKey::new("default", "y"))).await;
+    assert!(!at.exists());
+}
+
+/// Input: nobody listens any more. Output: the task ends by itself.
+#[tokio::test]
+async fn it_ends_with_its_listener() {
+    let it = Box::start(TempDir::new().unwrap(), Role::Speaker);
+    drop(it.changes);
+    timeout(LONG, it.task).await.unwrap().unwrap().unwrap();
+    let missing = files::run(&it.dir.path().join("no"), "n", Role::Speaker, channel(1).0, None).await;
+    assert!(format!("{:#}", missing.unwrap_err()).contains("watch"));
+}
