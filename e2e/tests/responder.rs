@@ -357,6 +357,15 @@ fn a_bridge_answers_for_its_ports() -> Result<()> {
 }
 
 #[test]
+fn a_missing_capability_is_named() -> Result<()> {
+    let refused = std::thread::spawn(|| give_up_capabilities().map(|()| Sockets::open().map(drop)));
+    let refused = refused.join().map_err(|_| anyhow!("the thread panicked"))??;
+    let message = format!("{:#}", refused.err().context("sockets opened without the capability")?);
+    assert!(message.contains("CAP_NET_RAW") && message.contains("setcap"), "{message}");
+    Ok(())
+}
+
+#[test]
 fn dropped_notices_are_made_up_for() -> Result<()> {
     const BRIDGES: usize = 400;
     let warden = Warden::start()?;

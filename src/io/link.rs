@@ -98,24 +98,23 @@ fn link(message: &LinkMessage) -> Option<Link> {
         return None;
     }
     let flags = message.header.flags;
-    let name = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::IfName(name) => Some(name.as_str().into()),
-        _ => None,
-    })?;
-    let mac = message.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Address(address) => <[u8; 6]>::try_from(address.as_slice()).ok().map(Mac),
-        _ => None,
-    });
-    let enslaved = message
-        .attributes
-        .iter()
-        .any(|attribute| matches!(attribute, LinkAttribute::Controller(master) if *master != 0));
+    let (mut name, mut mac, mut enslaved, mut carrier_changes) = (None, None, false, 0);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(text) => name = Some(text.as_str().into()),
+            LinkAttribute::Address(address) => mac = address.as_slice().try_into().ok().map(Mac),
+            LinkAttribute::Controller(master) => enslaved = *master != 0,
+            LinkAttribute::CarrierChanges(count) => carrier_changes = *count,
+            _ => {}
+        }
+    }
     Some(Link {
-        name,
+        name: name?,
         mac: mac.filter(|mac| *mac != Mac::ZERO),
         up: flags.contains(LinkFlags::Up | LinkFlags::LowerUp | LinkFlags::Running),
         enslaved,
         broadcast: flags.contains(LinkFlags::Broadcast)
             && !flags.intersects(LinkFlags::Loopback | LinkFlags::Noarp),
+        carrier_changes,
     })
 }

@@ -35,6 +35,7 @@ pub struct Responder {
 struct Port {
     name: Arc<str>,
     mac: Mac,
+    carrier_changes: u32,
 }
 
 /// All nodes on the link.
@@ -226,7 +227,8 @@ impl Responder {
 }
 
 fn port(link: &Link) -> Option<Port> {
-    link.mac.filter(|_| link.can_announce()).map(|mac| Port { name: link.name.clone(), mac })
+    let mac = link.mac.filter(|_| link.can_announce())?;
+    Some(Port { name: link.name.clone(), mac, carrier_changes: link.carrier_changes })
 }
 
 /// What differs between two maps, by one walk through both: the new value, `None` for a key that is gone.

@@ -23,7 +23,7 @@ fn v6(text: &str) -> Ipv6Addr {
 }
 
 fn link(name: &str, mac: Mac) -> Link {
-    Link { name: name.into(), mac: Some(mac), up: true, enslaved: false, broadcast: true }
+    Link { name: name.into(), mac: Some(mac), up: true, enslaved: false, broadcast: true, carrier_changes: 1 }
 }
 
 fn links() -> Links {
@@ -264,7 +264,17 @@ fn a_burst_starts_with_what_is_new_and_only_that() {
     assert!(!frames.is_empty() && frames.iter().all(|f| f.link == ETH0), "another hardware address");
     assert!(frames.iter().all(|f| parse(&f.bytes).unwrap().source == other));
 
-    responder.set(at(60_200), &BTreeMap::new(), &changed);
+    announced(&mut responder, start, 60_200, 80_000);
+    let eth1 = Link { carrier_changes: 3, ..link("eth1", MAC1) };
+    let flapped: Links = [(ETH0, link("eth0", other)), (ETH1, eth1)].into();
+    responder.set(at(80_100), &vip, &flapped);
+    assert_eq!(
+        announced(&mut responder, start, 80_100, 80_500),
+        [ETH1].into(),
+        "a flap too short to be seen"
+    );
+
+    responder.set(at(80_600), &BTreeMap::new(), &flapped);
     assert_eq!((responder.next_deadline(), responder.due(at(90_000))), (None, vec![]), "withdrawn");
 }
 
