@@ -354,14 +354,13 @@ fn ready(process: &Running, net: &Net) -> Result<()> {
 /// A line of a speaker's log, when it tells of a delta.
 fn applied(line: &str) -> Option<Applied> {
     let entry: Value = serde_json::from_str(line).ok()?;
-    let fields = entry.get("fields").unwrap_or(&entry);
-    (fields.get("message")?.as_str()? == "frr configuration applied").then_some(())?;
-    let lines = match fields.get("lines")? {
+    (entry.get("msg")?.as_str()? == "frr configuration applied").then_some(())?;
+    let lines = match entry.get("lines")? {
         // the log's own fields are flat: a list may come as its text
         Value::String(text) => serde_json::from_str(text).ok()?,
         list => serde_json::from_value(list.clone()).ok()?,
     };
-    Some(Applied { lines, ms: fields.get("ms")?.as_f64()? })
+    Some(Applied { lines, ms: entry.get("ms")?.as_f64()? })
 }
 
 #[cfg(test)]
@@ -372,12 +371,12 @@ mod tests {
     fn deltas_in_a_log() {
         let wanted = Applied { lines: vec!["router bgp 1".into(), "exit".into()], ms: 1.5 };
         for line in [
-            r#"{"fields":{"message":"frr configuration applied","lines":["router bgp 1","exit"],"ms":1.5}}"#,
-            r#"{"message":"frr configuration applied","lines":"[\"router bgp 1\", \"exit\"]","ms":1.5}"#,
+            r#"{"msg":"frr configuration applied","lines":["router bgp 1","exit"],"ms":1.5}"#,
+            r#"{"msg":"frr configuration applied","lines":"[\"router bgp 1\", \"exit\"]","ms":1.5}"#,
         ] {
             assert_eq!(applied(line), Some(wanted.clone()));
         }
         assert_eq!(applied("no JSON"), None);
-        assert_eq!(applied(r#"{"fields":{"message":"ready"}}"#), None);
+        assert_eq!(applied(r#"{"msg":"ready"}"#), None);
     }
 }

@@ -6,7 +6,7 @@
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
-//! - [`lab`]: all of it together with the product
+//! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
 //! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
 //!
 //! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
@@ -15,6 +15,7 @@ pub mod bench;
 pub mod bins;
 pub mod capture;
 pub mod cluster;
+pub mod demo;
 pub mod election;
 pub mod fabric;
 pub mod frr;

@@ -66,7 +66,7 @@ pub fn ask(
                 Ask::Only(mac) => arping.args(["-t", mac]),
             };
             // its status says whether there was an answer; the capture says how many
-            arping.args(["-i", LAN, "-c", "1", "-w", "1", &ip.to_string()]).output()?;
+            arping.args(["-i", LAN, "-c", "1", "-C", "1", "-w", "1", &ip.to_string()]).output()?;
         }
         (IpAddr::V6(ip), Ask::All) => {
             let ndisc6 = client.command(&bins::tool("ndisc6")?.to_string_lossy());

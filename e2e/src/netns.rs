@@ -40,6 +40,9 @@ impl Net {
             "net.ipv6.conf.all.accept_dad=0",
             "net.ipv6.conf.default.accept_dad=0",
             "net.ipv6.conf.default.accept_ra=0",
+            // a pulled cable does not make a machine forget its addresses
+            "net.ipv6.conf.all.keep_addr_on_down=1",
+            "net.ipv6.conf.default.keep_addr_on_down=1",
         ])?;
         Ok(net)
     }

@@ -31,10 +31,22 @@ pub struct FrrTor {
 pub struct Session {
     /// Whether routes can flow.
     pub established: bool,
+    /// How often it has come up.
+    pub came_up: u64,
     /// How often it has been lost.
     pub dropped: u64,
-    /// How long it has been up, in milliseconds.
-    pub uptime: u64,
+    /// How long it has been up, to the second.
+    pub uptime: Duration,
+}
+
+impl Session {
+    /// Whether this is the session that `before` saw `since` ago: up all the time, and older by just that.
+    #[must_use]
+    pub fn continues(&self, before: &Self, since: Duration) -> bool {
+        let same = (self.established, self.came_up, self.dropped) == (true, before.came_up, before.dropped);
+        // the router counts whole seconds
+        same && self.uptime + Duration::from_secs(2) > before.uptime + since && self.uptime >= before.uptime
+    }
 }
 
 impl FrrTor {
@@ -87,8 +99,11 @@ impl FrrTor {
         let all = self.frr.json("show bgp neighbors json")?;
         Ok(all.get(neighbour.to_string()).map(|facts| Session {
             established: facts.get("bgpState").and_then(Value::as_str) == Some("Established"),
+            came_up: facts.get("connectionsEstablished").and_then(Value::as_u64).unwrap_or_default(),
             dropped: facts.get("connectionsDropped").and_then(Value::as_u64).unwrap_or_default(),
-            uptime: facts.get("bgpTimerUpMsec").and_then(Value::as_u64).unwrap_or_default(),
+            uptime: Duration::from_millis(
+                facts.get("bgpTimerUpMsec").and_then(Value::as_u64).unwrap_or_default(),
+            ),
         }))
     }
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use ferrolb_e2e::{
+    demo,
     netns::Net,
     pod,
     process::Spawn,
@@ -24,6 +25,8 @@ fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["demo"] => demo::run(false),
+        ["demo", "--keep"] => demo::run(true),
         ["warden", dir] => clean::watch(&PathBuf::from(dir)),
         ["pod", name, listen @ ..] => {
             let listen: Vec<_> = listen.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
@@ -35,7 +38,7 @@ fn run() -> Result<()> {
                 eprintln!("{id} is down");
             }
         }),
-        _ => bail!("usage: lab down [NAME]"),
+        _ => bail!("usage: lab demo [--keep] | lab down [NAME]"),
     }
 }
 
