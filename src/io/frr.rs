@@ -70,6 +70,8 @@ pub enum Report {
         /// What the daemon said.
         answer: String,
     },
+    /// `frr.conf` is that of the newest model that was applied.
+    Written,
     /// `frr.conf` could not be written; FRR would start from an older one.
     Unwritten {
         /// Why.
