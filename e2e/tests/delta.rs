@@ -43,24 +43,24 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
     let mut before = Model::default();
     for case in 0..CASES {
         let model = models::model().new_tree(&mut runner).expect("a model").current();
-        let what = || format!("case {case}, from {before:#?} to {model:#?}");
-        driver.go(&before, &model).await.with_context(what)?;
         let text = frr::render(&model)?;
+        let what = || format!("case {case}, from\n{}to\n{text}", frr::render(&before).unwrap_or_default());
+        driver.go(&before, &model).await.with_context(what)?;
         let started = Frr::start(&warden, &two, Listens::No, &text)?;
         for daemon in ["bgpd", "bfdd"] {
             let driven = running_config(driven.vty_dir(), daemon).await?;
             let started = running_config(started.vty_dir(), daemon).await?;
-            assert_eq!(blocks(&driven), blocks(&started), "{daemon}, {}\n{text}", what());
+            assert_same(&driven, &started, || format!("{daemon}, {}", what()));
         }
         for (way, frr) in [("driven", &driven), ("started", &started)] {
             let mut all = running_config(frr.vty_dir(), "bgpd").await?;
             all.push_str(&running_config(frr.vty_dir(), "bfdd").await?);
             let found = frr::read(&all);
             assert!(found.foreign.is_empty(), "{way}: {:?}, {}", found.foreign, what());
-            assert_eq!(found.model, model, "{way}: case {case}\n{text}\n{all}");
+            assert!(found.model == model, "{way}: {:#?}\n{model:#?}\n{}\n{all}", found.model, what());
         }
         let show = "show running-config";
-        assert_eq!(blocks(&driven.vtysh(show)?), blocks(&started.vtysh(show)?), "{}", what());
+        assert_same(&driven.vtysh(show)?, &started.vtysh(show)?, || format!("vtysh, {}", what()));
         assert_eq!(std::fs::read_to_string(driven.conf())?, text);
         started.stop()?;
         before = model;
@@ -111,6 +111,13 @@ async fn running_config(vty_dir: &Path, daemon: &str) -> Result<String> {
     let mut vty = Vty::open(&vty_dir.join(format!("{daemon}.vty"))).await?;
     let answers = vty.ask(&["show running-config"]).await?;
     Ok(answers.into_iter().next().context("no answer")?.text)
+}
+
+fn assert_same(driven: &str, started: &str, what: impl Fn() -> String) {
+    let (driven, started) = (blocks(driven), blocks(started));
+    let only = |a: &BTreeSet<Vec<String>>, b| a.difference(b).cloned().collect::<Vec<_>>();
+    let (here, there) = (only(&driven, &started), only(&started, &driven));
+    assert!(driven == started, "only driven: {here:#?}\nonly started: {there:#?}\n{}", what());
 }
 
 /// Every line with the lines that it stands under, as a set: daemons print the same things in different orders.

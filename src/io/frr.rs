@@ -171,7 +171,11 @@ impl Driver {
                 let bfd = std::mem::take(&mut self.known.bfd);
                 self.known = Model { bfd, ..model };
             }
-            Daemon::Bfd => self.known.bfd = model.bfd,
+            Daemon::Bfd => {
+                self.known.bfd = model.bfd;
+                // where the two differ, both are told again
+                self.known.log = model.log;
+            }
         }
     }
 
