@@ -6,6 +6,7 @@
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
+//! - [`models`]: configurations of FRR, at random
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
 //! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
 //!
@@ -21,6 +22,7 @@ pub mod fabric;
 pub mod frr;
 pub mod lab;
 pub mod manifests;
+pub mod models;
 pub mod neighbour;
 pub mod netns;
 pub mod objects;

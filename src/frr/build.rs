@@ -30,6 +30,13 @@ pub struct Built {
     peers: BTreeMap<(Option<Word>, Neighbor), PeerName>,
 }
 
+impl From<api::FRRConfiguration> for Built {
+    /// An object that no peers stand behind.
+    fn from(object: api::FRRConfiguration) -> Self {
+        Self { object, problems: Problems::default(), peers: BTreeMap::new() }
+    }
+}
+
 impl Built {
     /// The object that asked for `subject`; `None` for what serves several, and for prefixes, which only the plan
     /// knows the Services of.

@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn the_id_does_not_change_between_releases() {
         let id = class(&[("10.0.0.1", Some(100), &[Community::Standard(1, 2), Community::Large(1, 2, 3)])]);
-        expect_test::expect!["FERROLB-0000000000000000"].assert_eq(&id.to_string());
+        expect_test::expect!["FERROLB-aa015d87857a8f3d"].assert_eq(&id.to_string());
     }
 
     #[test]

@@ -100,7 +100,9 @@ fn log(from: Option<LogLevel>, to: Option<LogLevel>, steps: &mut Vec<Step>) {
         (_, Some(level)) => format!("log stdout {level}"),
         (_, None) => "no log stdout".to_owned(),
     };
-    steps.push(Step::plain(vec![text], &Subject::Node));
+    let step = Step::plain(vec![text], &Subject::Node);
+    steps.push(Step { daemon: Daemon::Bfd, ..step.clone() });
+    steps.push(step);
 }
 
 fn profiles(from: &Model, to: &Model, steps: &mut Vec<Step>) {

@@ -135,7 +135,11 @@ impl Reader {
             return true;
         }
         if let Some(level) = text.strip_prefix("log stdout") {
-            let level = LogLevel::ALL.into_iter().find(|l| l.to_string() == level.trim());
+            // FRR leaves its default level out
+            let level = match level.trim() {
+                "" => Some(LogLevel::Debugging),
+                level => LogLevel::ALL.into_iter().find(|l| l.to_string() == level),
+            };
             self.found.model.log = level;
             return level.is_some();
         }

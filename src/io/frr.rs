@@ -70,6 +70,8 @@ pub enum Report {
         /// What the daemon said.
         answer: String,
     },
+    /// `frr.conf` is that of the newest model that was applied.
+    Written,
     /// `frr.conf` could not be written; FRR would start from an older one.
     Unwritten {
         /// Why.
@@ -169,7 +171,11 @@ impl Driver {
                 let bfd = std::mem::take(&mut self.known.bfd);
                 self.known = Model { bfd, ..model };
             }
-            Daemon::Bfd => self.known.bfd = model.bfd,
+            Daemon::Bfd => {
+                self.known.bfd = model.bfd;
+                // where the two differ, both are told again
+                self.known.log = model.log;
+            }
         }
     }
 

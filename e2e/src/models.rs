@@ -1,0 +1,223 @@
+//! Configurations of FRR, at random: few names, so that two of them have much in common, and every setting.
+
+use ferrolb::{
+    api::{
+        FRRAdvertise, FRRAllowMode, FRRAllowedOut, FRRBfdProfile, FRRBgp, FRRCommunity, FRRConfiguration,
+        FRRConfigurationSpec, FRRDynamicAsn, FRRLocalPref, FRRNeighbor, FRRPrefix, FRRRouter,
+    },
+    frr::{self, LogLevel, Model},
+};
+use proptest::{
+    collection::{btree_map, vec},
+    option,
+    prelude::*,
+    sample::{select, subsequence},
+};
+use std::collections::BTreeMap;
+
+const PREFIXES: [&str; 12] = [
+    "198.51.100.1/32",
+    "198.51.100.2/32",
+    "198.51.100.3/32",
+    "198.51.100.4/32",
+    "198.51.100.64/26",
+    "203.0.113.0/24",
+    "203.0.113.7/32",
+    "2001:db8:1::1/128",
+    "2001:db8:1::2/128",
+    "2001:db8:1::/64",
+    "2001:db8:2::7/128",
+    "2001:db8::/48",
+];
+const PEERS: [&str; 6] = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8:f::1", "eth1", "eth2"];
+const COMMUNITIES: [&str; 8] = [
+    "64512:1",
+    "64512:2",
+    "65535:65281",
+    "65535:666",
+    "65535:0",
+    "0:7",
+    "large:64512:1:1",
+    "large:4200000000:0:4294967295",
+];
+const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
+
+/// A model as the product makes them: from an FRRConfiguration in which nothing is wrong.
+pub fn model() -> impl Strategy<Value = Model> {
+    (configuration(), option::weighted(0.8, select(&LogLevel::ALL[..]))).prop_map(|(object, log)| {
+        let (mut model, problems) = frr::merge(&object.into(), &BTreeMap::new());
+        assert!(problems.is_empty(), "{problems:?}");
+        model.log = log;
+        model
+    })
+}
+
+/// An FRRConfiguration in which nothing is wrong.
+pub fn configuration() -> impl Strategy<Value = FRRConfiguration> {
+    let vrfs = subsequence(vec!["", "red", "blue"], 0..=3);
+    let routers = vrfs.prop_flat_map(|vrfs| vrfs.into_iter().map(router).collect::<Vec<_>>());
+    let profiles = PROFILES.into_iter().map(profile).collect::<Vec<_>>();
+    (routers, profiles).prop_map(|(routers, bfd_profiles)| {
+        let spec = FRRConfigurationSpec {
+            bgp: FRRBgp { routers, bfd_profiles: bfd_profiles.into_iter().flatten().collect() },
+            ..Default::default()
+        };
+        let mut object = FRRConfiguration::new("metallb-n1", spec);
+        // a profile that is not there cannot be named
+        let bgp = &mut object.spec.bgp;
+        for neighbor in bgp.routers.iter_mut().flat_map(|router| &mut router.neighbors) {
+            if !bgp.bfd_profiles.iter().any(|profile| profile.name == neighbor.bfd_profile) {
+                neighbor.bfd_profile.clear();
+            }
+        }
+        object
+    })
+}
+
+fn router(vrf: &'static str) -> impl Strategy<Value = FRRRouter> {
+    let asn = prop_oneof![9 => Just(64512u32), 1 => Just(4_200_000_001)];
+    let id = select(&["", "", "192.0.2.250", "192.0.2.251"][..]);
+    let peers = subsequence(PEERS.to_vec(), 0..=4);
+    (asn, id, peers).prop_flat_map(move |(asn, id, peers)| {
+        let neighbors: Vec<_> = peers.into_iter().map(|peer| neighbor(peer, asn)).collect();
+        neighbors.prop_map(move |neighbors| FRRRouter {
+            asn,
+            id: id.to_owned(),
+            vrf: vrf.to_owned(),
+            neighbors,
+            prefixes: PREFIXES.iter().map(|p| prefix(p)).collect(),
+            ..Default::default()
+        })
+    })
+}
+
+fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> {
+    let numbered = !peer.starts_with("eth");
+    let remote = select(vec![
+        (64512, None),
+        (64999, None),
+        (0, Some(FRRDynamicAsn::Internal)),
+        (0, Some(FRRDynamicAsn::External)),
+    ]);
+    let who = (remote, prop::bool::weighted(0.2), any::<bool>(), any::<bool>());
+    let text = (
+        option::weighted(0.3, select(&["s3cret", "pa\"ss$|word", "x!#"][..])),
+        option::weighted(0.3, select(&["192.0.2.250", "2001:DB8:f::0:250", "lo"][..])),
+        option::weighted(0.4, select(&PROFILES[..])),
+    );
+    let numbers = (
+        option::of(select(&[179u16, 1790, 1][..])),
+        option::of(select(&[(60u64, 180u64), (0, 0), (3, 9), (30, 40), (10, 30)][..])),
+        option::of(select(&[1u64, 10, 30, 60, 120][..])),
+    );
+    (who, text, numbers, any::<bool>(), advertise(peer)).prop_map(
+        move |(
+            ((number, dynamic_asn), local, multihop, dual),
+            (password, source, bfd),
+            (port, timers, connect),
+            gr,
+            tell,
+        )| {
+            let internal = number == asn || dynamic_asn == Some(FRRDynamicAsn::Internal);
+            let (address, interface) = if numbered { (peer, "") } else { ("", peer) };
+            let both = dual || !numbered;
+            let seconds = |s: u64| std::time::Duration::from_secs(s).into();
+            FRRNeighbor {
+                asn: number,
+                dynamic_asn,
+                address: address.to_owned(),
+                interface: interface.to_owned(),
+                source_address: source.filter(|_| numbered).unwrap_or_default().to_owned(),
+                port,
+                password: password.unwrap_or_default().to_owned(),
+                hold_time: timers.map(|(_, hold)| seconds(hold)),
+                keepalive_time: timers.map(|(keepalive, _)| seconds(keepalive)),
+                connect_time: connect.map(seconds),
+                ebgp_multi_hop: multihop,
+                bfd_profile: bfd.unwrap_or_default().to_owned(),
+                enable_graceful_restart: gr,
+                to_advertise: tell.out(both),
+                dual_stack_address_family: dual,
+                local_asn: if local && !internal { 65123 } else { 0 },
+                ..Default::default()
+            }
+        },
+    )
+}
+
+/// What a neighbour is told.
+fn advertise(peer: &'static str) -> impl Strategy<Value = Telling> {
+    let prefixes = subsequence(PREFIXES.to_vec(), 0..=PREFIXES.len());
+    let preference = btree_map(select(&PREFIXES[..]), select(&[50u32, 150][..]), 0..4);
+    let communities = vec((select(&COMMUNITIES[..]), subsequence(PREFIXES.to_vec(), 1..5)), 0..4);
+    (prefixes, preference, communities, prop::bool::weighted(0.1))
+        .prop_map(move |generated| Telling { peer, generated })
+}
+
+type Generated =
+    (Vec<&'static str>, BTreeMap<&'static str, u32>, Vec<(&'static str, Vec<&'static str>)>, bool);
+
+#[derive(Clone, Debug)]
+struct Telling {
+    peer: &'static str,
+    generated: Generated,
+}
+
+impl Telling {
+    /// Of the families that its session carries.
+    fn out(&self, both: bool) -> FRRAdvertise {
+        let (prefixes, preferences, communities, all) = &self.generated;
+        let six = self.peer.contains(':');
+        let carried = |p: &&&str| both || p.contains(':') == six;
+        let told: Vec<&str> = match all {
+            true => PREFIXES.iter().filter(carried).copied().collect(),
+            false => prefixes.iter().filter(carried).copied().collect(),
+        };
+        let among = |wanted: &[&str]| -> Vec<FRRPrefix> {
+            wanted.iter().filter(|p| told.contains(p)).map(|p| prefix(p)).collect()
+        };
+        let mode = if *all { FRRAllowMode::All } else { FRRAllowMode::Filtered };
+        FRRAdvertise {
+            allowed: FRRAllowedOut { prefixes: if *all { Vec::new() } else { among(&told) }, mode },
+            with_local_pref: preferences
+                .iter()
+                .map(|(p, local_pref)| FRRLocalPref { prefixes: among(&[p]), local_pref: *local_pref })
+                .collect(),
+            with_community: communities
+                .iter()
+                .map(|(community, p)| FRRCommunity { prefixes: among(p), community: (*community).to_owned() })
+                .collect(),
+            ..Default::default()
+        }
+    }
+}
+
+fn profile(name: &'static str) -> impl Strategy<Value = Option<FRRBfdProfile>> {
+    let numbers = (
+        option::of(select(&[10u32, 250, 300][..])),
+        option::of(select(&[300u32, 1000, 60000][..])),
+        option::of(select(&[2u32, 3, 255][..])),
+        option::of(select(&[10u32, 50, 100][..])),
+        option::of(select(&[1u32, 254, 3][..])),
+    );
+    let flags = (option::of(any::<bool>()), option::of(any::<bool>()));
+    option::weighted(
+        0.7,
+        (numbers, flags).prop_map(
+            move |((receive, transmit, detect, echo, ttl), (echo_mode, passive_mode))| FRRBfdProfile {
+                name: name.to_owned(),
+                receive_interval: receive,
+                transmit_interval: transmit,
+                detect_multiplier: detect,
+                echo_interval: echo,
+                echo_mode,
+                passive_mode,
+                minimum_ttl: ttl,
+            },
+        ),
+    )
+}
+
+fn prefix(text: &str) -> FRRPrefix {
+    text.parse().map_or_else(|_| FRRPrefix::Text(text.to_owned()), FRRPrefix::Net)
+}
