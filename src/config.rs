@@ -4,16 +4,24 @@
 //! [`Config`] still holds, or as absent. After [`parse`] nothing is checked again. No clock, no log, no write.
 
 mod advertisement;
+mod agree;
+mod bfd;
+mod community;
 mod peer;
 mod pool;
 mod problem;
 mod select;
+mod settle;
+mod timers;
 
-pub use advertisement::{BgpAdvertisement, Community, L2Advertisement, PoolSelection};
-pub use peer::{BfdProfile, Neighbor, Peer, RemoteAs, Timers};
+pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection};
+pub use bfd::BfdProfile;
+pub use community::{Aliases, Community, CommunityError};
+pub use peer::{Neighbor, Peer, RemoteAs};
 pub use pool::{Pinning, Pool};
 pub use problem::{Kind, ObjectRef, Problem, Problems};
 pub use select::{Selector, Selectors};
+pub use timers::Timers;
 
 use crate::{
     api,
@@ -55,6 +63,9 @@ pub struct Config {
     pub peers: BTreeMap<PeerName, Arc<Peer>>,
     /// BFD profiles.
     pub bfd: BTreeMap<BfdName, Arc<BfdProfile>>,
+    /// Aliases of communities, by the Community object that gives them. The advertisements have them resolved;
+    /// they are kept for the next [`parse`], which falls back to them.
+    pub aliases: BTreeMap<String, Arc<Aliases>>,
 }
 
 impl Config {
@@ -72,10 +83,18 @@ pub fn parse(input: &Input, last: &Config) -> (Config, Problems) {
     for (object, what) in &input.unreadable {
         problems.add(object.clone(), "", what);
     }
+    let aliases = community::parse(input, last, &mut problems);
     let pools = pool::parse(input, last, &mut problems);
-    let bfd = peer::parse_bfd(input, last, &mut problems);
+    let mut bfd = bfd::parse(input, last, &mut problems);
     let peers = peer::parse(input, last, &bfd, &mut problems);
+    // A peer that fell back to its last version may name a profile that is gone: both stay, or the session would.
+    for name in peers.values().filter_map(|peer| peer.bfd.as_ref()) {
+        if let Some((name, profile)) = last.bfd.get_key_value(name).filter(|_| !bfd.contains_key(name)) {
+            bfd.insert(name.clone(), profile.clone());
+        }
+    }
     let l2 = advertisement::parse_l2(input, last, &mut problems);
-    let bgp = advertisement::parse_bgp(input, last, &pools, &mut problems);
-    (Config { pools, l2, bgp, peers, bfd }, problems)
+    let read = advertisement::read_all_bgp(input, last, &community::flat(&aliases), &mut problems);
+    let bgp = agree::settle(read, &pools, &peers, &bfd, &mut problems);
+    (Config { pools, l2, bgp, peers, bfd, aliases }, problems)
 }

@@ -130,6 +130,8 @@ pub struct Link {
     pub enslaved: bool,
     /// Ethernet-like: broadcast, not loopback, without `IFF_NOARP`.
     pub broadcast: bool,
+    /// How often its carrier has come or gone. A cable that is pulled and plugged between two looks shows only here.
+    pub carrier_changes: u32,
 }
 
 impl Link {

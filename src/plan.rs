@@ -1,16 +1,25 @@
 //! What this node announces, and why not.
 //!
-//! Every node runs the same function on the same facts, so they agree without talking. Pure: no clock, no log.
+//! Every node runs the same function on the same facts, so they agree without talking to each other. Pure: no clock,
+//! no log, no write.
+
+mod bgp;
+mod l2;
+mod reason;
+
+pub use l2::digest;
+pub use reason::Reason;
 
 use crate::{
-    config::{Community, Config, Peer},
-    names::{NodeName, PeerName, ServiceKey},
+    config::{Community, Config, Peer, Pool},
+    names::{NodeName, PeerName, PoolName, ServiceKey},
     net::Interfaces,
-    world::World,
+    world::{Class, Ingress, Service, World},
 };
 use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     net::IpAddr,
     sync::Arc,
 };
@@ -22,6 +31,15 @@ pub enum Protocol {
     Bgp,
     /// ARP and NDP.
     Layer2,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bgp => "bgp",
+            Self::Layer2 => "layer2",
+        })
+    }
 }
 
 /// What one prefix carries to one peer.
@@ -42,13 +60,6 @@ pub struct Session {
     pub routes: BTreeMap<IpNet, Arc<Attributes>>,
 }
 
-/// Why a Service is not announced by this node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Placeholder.
-    NotOwner,
-}
-
 /// Everything this node announces.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -60,8 +71,66 @@ pub struct Plan {
     pub why: BTreeMap<(ServiceKey, Protocol), Result<(), Reason>>,
 }
 
-/// The plan of node `me`, where `alive` are the nodes with a live speaker.
-#[must_use]
-pub fn plan(_me: &NodeName, _config: &Config, _world: &World, _alive: &BTreeSet<NodeName>) -> Plan {
-    Plan::default()
+/// Where the plan is made for.
+#[derive(Clone, Debug)]
+pub struct Viewpoint {
+    /// This node.
+    pub node: NodeName,
+    /// The load balancer class that is served.
+    pub class: Class,
+    /// `--ignore-exclude-lb`: announce from nodes whose label keeps load balancers away, too.
+    pub ignore_exclude_label: bool,
 }
+
+/// A Service that has addresses, all of one pool.
+struct Candidate<'a> {
+    key: &'a ServiceKey,
+    service: &'a Service,
+    ips: Vec<IpAddr>,
+    pool: &'a PoolName,
+}
+
+/// The plan of `me`, where `alive` are the nodes with a live speaker.
+#[must_use]
+pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<NodeName>) -> Plan {
+    let l2 = l2::Elections::new(me, config, world, alive);
+    let mut bgp = bgp::Sessions::new(me, config, world);
+    let mut plan = Plan::default();
+    for (key, service) in &world.services {
+        if !service.load_balancer || !me.class.is_ours(service) {
+            continue;
+        }
+        let (by_bgp, by_l2) = match candidate(config, key, service) {
+            Ok(candidate) => (bgp.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
+            Err(reason) => (Err(reason.clone()), Err(reason)),
+        };
+        plan.why.insert((key.clone(), Protocol::Bgp), by_bgp);
+        plan.why.insert((key.clone(), Protocol::Layer2), by_l2);
+    }
+    plan.bgp = bgp.finish();
+    plan
+}
+
+fn candidate<'a>(
+    config: &'a Config,
+    key: &'a ServiceKey,
+    service: &'a Service,
+) -> Result<Candidate<'a>, Reason> {
+    let ips: Option<Vec<IpAddr>> = service.addresses().collect();
+    let Some(ips) = ips else {
+        let text = service.ingress.iter().find_map(|i| match i {
+            Ingress::Ip(crate::world::Address::Text(text)) => Some(text.to_string()),
+            Ingress::Ip(_) | Ingress::Hostname => None,
+        });
+        return Err(Reason::InvalidAddress(text.unwrap_or_default()));
+    };
+    let first = ips.first().ok_or(Reason::NoAddress)?;
+    let (name, pool): (_, &Arc<Pool>) = config.pool_of(*first).ok_or(Reason::NotInAPool(*first))?;
+    match ips.iter().find(|ip| !pool.contains(**ip)) {
+        Some(stray) => Err(Reason::NotInAPool(*stray)),
+        None => Ok(Candidate { key, service, ips, pool: name }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

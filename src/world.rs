@@ -10,7 +10,8 @@ mod slice;
 
 pub use node::Node;
 pub use service::{
-    Address, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotation, annotations,
+    Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotation,
+    annotations,
 };
 pub use slice::{Slice, SliceKey};
 

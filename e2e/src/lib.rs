@@ -1,1 +1,32 @@
-//! The lab and the test cluster.
+//! The lab and the test cluster: real routing daemons, real clients and the real product in network namespaces.
+//!
+//! - [`warden`]: a lab's name and directory, and the process that cleans up after it
+//! - [`netns`]: namespaces and the cables between them; [`fabric`]: all of a lab's, with addresses
+//! - [`process`], [`bins`], [`wait`]: programs, where they are, and waiting for what they do
+//! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
+//! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
+//! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
+//! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
+//! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
+//!
+//! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
+
+pub mod bench;
+pub mod bins;
+pub mod capture;
+pub mod cluster;
+pub mod demo;
+pub mod election;
+pub mod fabric;
+pub mod frr;
+pub mod lab;
+pub mod manifests;
+pub mod neighbour;
+pub mod netns;
+pub mod objects;
+pub mod pod;
+pub mod process;
+pub mod tor;
+pub mod updates;
+pub mod wait;
+pub mod warden;

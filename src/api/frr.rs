@@ -3,10 +3,12 @@
 //! The schema is frr-k8s' (`frrk8s.metallb.io/v1beta1`), field by field. Numbers and formats that the API server
 //! can check are in the schema; what needs two fields or two objects is checked where the objects are merged.
 
+use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, core::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::{borrow::Cow, fmt};
 
 /// What is wanted of FRR on the nodes that `nodeSelector` matches.
 #[derive(CustomResource, JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -79,7 +81,7 @@ pub struct FRRRouter {
     pub neighbors: Vec<FRRNeighbor>,
     /// Prefixes that neighbors of this router may be told.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prefixes: Vec<String>,
+    pub prefixes: Vec<FRRPrefix>,
     /// VRFs whose routes this router imports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<FRRImport>,
@@ -260,7 +262,7 @@ pub struct FRRAdvertise {
 pub struct FRRAllowedOut {
     /// The prefixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub prefixes: Vec<String>,
+    pub prefixes: Vec<FRRPrefix>,
     /// Whether only those, or all of the router.
     #[serde(default)]
     pub mode: FRRAllowMode,
@@ -277,6 +279,60 @@ pub struct FRRNextHop {
     pub ipv6: String,
 }
 
+/// A prefix as it was written.
+///
+/// Kept parsed where it parses: our own object names every prefix several times, ten thousand of them are usual,
+/// and texts would be most of the cost of every change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FRRPrefix {
+    /// A prefix; bits beyond its length may be set.
+    Net(IpNet),
+    /// A text that is none.
+    Text(String),
+}
+
+impl Default for FRRPrefix {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
+impl fmt::Display for FRRPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Net(net) => net.fmt(f),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl Serialize for FRRPrefix {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for FRRPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(text.parse().map_or(Self::Text(text), Self::Net))
+    }
+}
+
+impl JsonSchema for FRRPrefix {
+    fn schema_name() -> Cow<'static, str> {
+        "FRRPrefix".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string"})
+    }
+}
+
 /// A local preference and the prefixes that carry it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -284,7 +340,7 @@ pub struct FRRLocalPref {
     /// The prefixes.
     #[serde(default)]
     #[schemars(schema_with = "cidrs")]
-    pub prefixes: Vec<String>,
+    pub prefixes: Vec<FRRPrefix>,
     /// The preference.
     #[serde(default)]
     #[schemars(schema_with = "preference")]
@@ -297,7 +353,7 @@ pub struct FRRCommunity {
     /// The prefixes.
     #[serde(default)]
     #[schemars(schema_with = "cidrs")]
-    pub prefixes: Vec<String>,
+    pub prefixes: Vec<FRRPrefix>,
     /// `A:B`, or `large:A:B:C`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub community: String,
@@ -328,7 +384,7 @@ pub struct FRRPrefixSelector {
     /// The prefix.
     #[serde(default)]
     #[schemars(schema_with = "cidr")]
-    pub prefix: String,
+    pub prefix: FRRPrefix,
     /// The greatest length that matches; 0 for unset.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "length_bound")]

@@ -163,9 +163,11 @@ pub(super) fn publish(mut crd: CustomResourceDefinition) -> CustomResourceDefini
     crd
 }
 
-/// Nothing is nullable: where null is, the API server drops the field, so that CEL's `has()` is false.
+/// Takes out what Kubernetes reads otherwise. Nothing is nullable: where null is, the API server drops the field, so that CEL's `has()` is false.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
+    // Kubernetes knows no unsigned formats; the bounds say it all.
+    schema.format.take_if(|format| format.starts_with("uint"));
     for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
         tidy(property);
     }

@@ -1,14 +1,20 @@
 //! Advertisements: which pools are announced how.
 
-use super::{Config, Input, Pool, Problems, Selectors, select::any_or_all};
+use super::{
+    Community, Config, Input, Pool, Problems, Selectors,
+    problem::{Kind, Report},
+    select::any_or_all,
+    settle,
+};
 use crate::{
+    api,
     names::{AdvertisementName, PeerName, PoolName},
     net::Interfaces,
     world::Labels,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     sync::Arc,
 };
 
@@ -44,24 +50,6 @@ pub struct L2Advertisement {
     pub interfaces: Interfaces,
     /// `spec.preferredNodeSelectors`: weight and selector.
     pub preferred: Vec<(u32, super::Selector)>,
-}
-
-/// A BGP community: standard (RFC 1997) or large (RFC 8092).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Community {
-    /// `A:B`.
-    Standard(u16, u16),
-    /// `large:A:B:C`.
-    Large(u32, u32, u32),
-}
-
-impl fmt::Display for Community {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Standard(a, b) => write!(f, "{a}:{b}"),
-            Self::Large(a, b, c) => write!(f, "large:{a}:{b}:{c}"),
-        }
-    }
 }
 
 /// A BGPAdvertisement.
@@ -100,6 +88,12 @@ impl L2Advertisement {
 }
 
 impl BgpAdvertisement {
+    /// Whether it is for this peer.
+    #[must_use]
+    pub fn is_for_peer(&self, peer: &PeerName) -> bool {
+        self.peers.is_empty() || self.peers.contains(peer)
+    }
+
     /// Whether it is for Services with these labels.
     #[must_use]
     pub fn selects_service(&self, labels: &Labels) -> bool {
@@ -114,18 +108,112 @@ impl BgpAdvertisement {
 }
 
 pub(super) fn parse_l2(
-    _input: &Input,
-    _last: &Config,
-    _problems: &mut Problems,
+    input: &Input,
+    last: &Config,
+    problems: &mut Problems,
 ) -> BTreeMap<AdvertisementName, Arc<L2Advertisement>> {
-    BTreeMap::new()
+    let read =
+        |_: &str, object: &api::L2Advertisement, report: &mut Report<'_>| Some(read_l2(&object.spec, report));
+    settle::all(settle::read(
+        Kind::L2Advertisement,
+        input,
+        &input.l2_advertisements,
+        &last.l2,
+        problems,
+        read,
+    ))
 }
 
-pub(super) fn parse_bgp(
-    _input: &Input,
-    _last: &Config,
-    _pools: &BTreeMap<PoolName, Arc<Pool>>,
-    _problems: &mut Problems,
-) -> BTreeMap<AdvertisementName, Arc<BgpAdvertisement>> {
-    BTreeMap::new()
+/// The BGPAdvertisements as far as each can be judged by itself.
+pub(super) fn read_all_bgp(
+    input: &Input,
+    last: &Config,
+    aliases: &BTreeMap<&str, Community>,
+    problems: &mut Problems,
+) -> settle::Entries<AdvertisementName, BgpAdvertisement> {
+    let read = |_: &str, object: &api::BGPAdvertisement, report: &mut Report<'_>| {
+        read_bgp(&object.spec, aliases, report)
+    };
+    settle::read(Kind::BGPAdvertisement, input, &input.bgp_advertisements, &last.bgp, problems, read)
+}
+
+fn selection(names: &[String], selectors: &[LabelSelector], report: &mut Report<'_>) -> PoolSelection {
+    PoolSelection {
+        names: report.set("spec.ipAddressPools", names),
+        selectors: report.selectors("spec.ipAddressPoolSelectors", selectors),
+    }
+}
+
+fn read_l2(spec: &api::L2AdvertisementSpec, report: &mut Report<'_>) -> L2Advertisement {
+    let interfaces: BTreeSet<Arc<str>> = spec.interfaces.iter().map(|name| name.as_str().into()).collect();
+    let mut preferred = Vec::with_capacity(spec.preferred_node_selectors.len());
+    for (i, term) in spec.preferred_node_selectors.iter().enumerate() {
+        let field = format!("spec.preferredNodeSelectors[{i}]");
+        let weight = u32::try_from(term.weight).ok().filter(|w| (1..=100).contains(w));
+        let refusal = || format!("must be 1 to 100, is {}", term.weight);
+        let weight = report.value(&format!("{field}.weight"), weight.ok_or_else(refusal));
+        let selector = report.selector(&format!("{field}.preference"), &term.preference);
+        preferred.extend(weight.zip(selector));
+    }
+    L2Advertisement {
+        pools: selection(&spec.ip_address_pools, &spec.ip_address_pool_selectors, report),
+        nodes: report.selectors("spec.nodeSelectors", &spec.node_selectors),
+        services: report.selectors("spec.serviceSelectors", &spec.service_selectors),
+        interfaces: if interfaces.is_empty() { Interfaces::All } else { Interfaces::Named(interfaces) },
+        preferred,
+    }
+}
+
+fn read_bgp(
+    spec: &api::BGPAdvertisementSpec,
+    aliases: &BTreeMap<&str, Community>,
+    report: &mut Report<'_>,
+) -> Option<BgpAdvertisement> {
+    let mut length = |field: &str, written: Option<i32>, lowest: u8, host: u8| {
+        let length = written.map_or(Ok(host), u8::try_from).ok().filter(|l| (lowest..=host).contains(l));
+        let refusal = || format!("must be {lowest} to {host}, is {}", written.unwrap_or_default());
+        report.value(field, length.ok_or_else(refusal))
+    };
+    let length_v4 = length("spec.aggregationLength", spec.aggregation_length, 1, 32);
+    let length_v6 = length("spec.aggregationLengthV6", spec.aggregation_length_v6, 0, 128);
+    if !spec.service_selectors.is_empty() {
+        for (field, length, host) in
+            [("spec.aggregationLength", length_v4, 32), ("spec.aggregationLengthV6", length_v6, 128)]
+        {
+            if length.is_some_and(|length| length != host) {
+                report.fault(field, "serviceSelectors and aggregationLength are mutually exclusive");
+            }
+        }
+    }
+    let local_pref = match spec.local_pref.unwrap_or(0) {
+        0 => None,
+        pref => report.value(
+            "spec.localPref",
+            u32::try_from(pref).map_err(|_| format!("must be 0 to {}, is {pref}", u32::MAX)),
+        ),
+    };
+    Some(BgpAdvertisement {
+        communities: communities(&spec.communities, aliases, report),
+        pools: selection(&spec.ip_address_pools, &spec.ip_address_pool_selectors, report),
+        nodes: report.selectors("spec.nodeSelectors", &spec.node_selectors),
+        services: report.selectors("spec.serviceSelectors", &spec.service_selectors),
+        peers: report.set("spec.peers", &spec.peers),
+        length_v4: length_v4?,
+        length_v6: length_v6?,
+        local_pref,
+    })
+}
+
+/// Communities as written or by alias. Two texts for one community are no fault, one text twice is.
+fn communities(
+    texts: &[String],
+    aliases: &BTreeMap<&str, Community>,
+    report: &mut Report<'_>,
+) -> BTreeSet<Community> {
+    report.set::<String>("spec.communities", texts);
+    let community = |(i, text): (usize, &String)| match aliases.get(text.as_str()) {
+        Some(community) => Some(*community),
+        None => report.value(&format!("spec.communities[{i}]"), text.parse()),
+    };
+    texts.iter().enumerate().filter_map(community).collect()
 }

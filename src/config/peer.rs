@@ -1,7 +1,17 @@
-//! BGP peers and BFD profiles.
+//! BGP peers.
 
-use super::{Config, Input, Problems, Selectors};
-use crate::names::{Asn, BfdName, PeerName, Word};
+use super::{
+    BfdProfile, Config, Input, Problems, Selectors,
+    problem::{Kind, Report},
+    select::any_or_all,
+    settle,
+    timers::{self, Timers},
+};
+use crate::{
+    api,
+    names::{Asn, BfdName, PeerName, Word},
+    world::Labels,
+};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
@@ -26,15 +36,6 @@ pub enum RemoteAs {
     Internal,
     /// `spec.dynamicASN: external`.
     External,
-}
-
-/// `timers`, in whole seconds; `hold` 0 switches them off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timers {
-    /// Seconds between keepalives.
-    pub keepalive: u16,
-    /// Seconds of silence after which the session ends; 0 or at least 3 (RFC 4271 §4.2).
-    pub hold: u16,
 }
 
 /// A BGPPeer.
@@ -74,40 +75,154 @@ pub struct Peer {
     pub local_asn: Option<Asn>,
 }
 
-/// A BFDProfile; `None` leaves FRR's default. Times in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BfdProfile {
-    /// The name as FRR will know it.
-    pub name: Word,
-    /// `receive-interval`.
-    pub receive_interval: Option<u32>,
-    /// `transmit-interval`.
-    pub transmit_interval: Option<u32>,
-    /// `detect-multiplier`.
-    pub detect_multiplier: Option<u32>,
-    /// `echo receive-interval` and `echo transmit-interval`.
-    pub echo_interval: Option<u32>,
-    /// `echo-mode`.
-    pub echo_mode: bool,
-    /// `passive-mode`.
-    pub passive_mode: bool,
-    /// `minimum-ttl`.
-    pub minimum_ttl: Option<u32>,
-}
-
-pub(super) fn parse_bfd(
-    _input: &Input,
-    _last: &Config,
-    _problems: &mut Problems,
-) -> BTreeMap<BfdName, Arc<BfdProfile>> {
-    BTreeMap::new()
+impl Peer {
+    /// Whether nodes with these labels have this session.
+    #[must_use]
+    pub fn selects_node(&self, labels: &Labels) -> bool {
+        any_or_all(&self.nodes, labels)
+    }
 }
 
 pub(super) fn parse(
-    _input: &Input,
-    _last: &Config,
-    _bfd: &BTreeMap<BfdName, Arc<BfdProfile>>,
-    _problems: &mut Problems,
+    input: &Input,
+    last: &Config,
+    bfd: &BTreeMap<BfdName, Arc<BfdProfile>>,
+    problems: &mut Problems,
 ) -> BTreeMap<PeerName, Arc<Peer>> {
-    BTreeMap::new()
+    let read = |name: &str, peer: &api::BGPPeer, report: &mut Report<'_>| read(name, &peer.spec, bfd, report);
+    settle::all(settle::read(Kind::BGPPeer, input, &input.peers, &last.peers, problems, read))
+}
+
+/// The longest TCP MD5 password that FRR takes, in bytes.
+const PASSWORD_MAX: usize = 80;
+
+fn read(
+    name: &str,
+    spec: &api::BGPPeerSpec,
+    bfd: &BTreeMap<BfdName, Arc<BfdProfile>>,
+    report: &mut Report<'_>,
+) -> Option<Peer> {
+    report.value("metadata.name", Word::new(name));
+    let my_asn = report.value("spec.myASN", Asn::new(spec.my_asn).ok_or("missing local ASN"));
+    let remote_as = remote_as(spec, report);
+    let neighbor = neighbor(spec, report);
+    let internal = match remote_as {
+        Some(RemoteAs::Number(asn)) => my_asn == Some(asn),
+        Some(RemoteAs::Internal) => true,
+        Some(RemoteAs::External) | None => false,
+    };
+    let ebgp_multihop = spec.ebgp_multi_hop.unwrap_or(false);
+    // With dynamicASN MetalLB accepts both together, and FRR then ignores the hops.
+    if ebgp_multihop && internal && spec.dynamic_asn.is_none() {
+        report.fault("spec.ebgpMultiHop", "an internal session cannot be multihop: peerASN is myASN");
+    }
+    let local_asn = spec.local_asn.and_then(Asn::new);
+    if let Some(local) = local_asn {
+        if internal {
+            report.fault("spec.localASN", "an internal session can have no local ASN of its own");
+        } else if Some(local) == my_asn {
+            report.fault("spec.localASN", "must not be myASN");
+        }
+    }
+    let source = text(spec.source_address.as_deref()).and_then(|t| {
+        report.value("spec.sourceAddress", address(t).ok_or(format!("{t:?} is not an IP address")))
+    });
+    let router_id = text(spec.router_id.as_deref()).and_then(|t| {
+        let id = t.parse::<Ipv4Addr>().ok().filter(|id| !id.is_unspecified());
+        report.value("spec.routerID", id.ok_or(format!("{t:?} is not a router ID: write it like 192.0.2.1")))
+    });
+    let bfd_name = text(spec.bfd_profile.as_deref()).and_then(|profile| {
+        let found = bfd.get_key_value(profile).map(|(name, _)| name.clone());
+        let missing = || format!("peer {name} referencing non existing bfd profile {profile}");
+        report.value("spec.bfdProfile", found.ok_or_else(missing))
+    });
+    let vrf = text(spec.vrf.as_deref()).and_then(|vrf| report.value("spec.vrf", Word::new(vrf)));
+    let port = port(spec, report);
+    let peer = Peer {
+        password: password(spec, report),
+        timers: timers::timers(spec.hold_time.as_ref(), spec.keepalive_time.as_ref(), report),
+        connect_time: spec.connect_time.as_ref().and_then(|t| timers::connect_time(t, report)),
+        nodes: report.selectors("spec.nodeSelectors", &spec.node_selectors),
+        my_asn: my_asn?,
+        remote_as: remote_as?,
+        neighbor: neighbor?,
+        port: port?,
+        source,
+        router_id,
+        bfd: bfd_name,
+        graceful_restart: spec.enable_graceful_restart.unwrap_or(false),
+        ebgp_multihop,
+        vrf,
+        dual_stack: spec.dual_stack_address_family.unwrap_or(false),
+        local_asn,
+    };
+    Some(peer)
+}
+
+fn remote_as(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<RemoteAs> {
+    match (spec.peer_asn.and_then(Asn::new), spec.dynamic_asn) {
+        (Some(asn), None) => Some(RemoteAs::Number(asn)),
+        (None, Some(api::DynamicAsn::Internal)) => Some(RemoteAs::Internal),
+        (None, Some(api::DynamicAsn::External)) => Some(RemoteAs::External),
+        (None, None) => {
+            report.fault("spec.peerASN", "missing peer ASN: one of peerASN and dynamicASN is needed");
+            None
+        }
+        (Some(_), Some(_)) => {
+            report.fault("spec.dynamicASN", "peerASN and dynamicASN cannot both be set");
+            None
+        }
+    }
+}
+
+fn neighbor(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Neighbor> {
+    match (text(spec.peer_address.as_deref()), text(spec.interface.as_deref())) {
+        (Some(written), None) => {
+            let ip = address(written).filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
+            let ip =
+                report.value("spec.peerAddress", ip.ok_or(format!("invalid BGPPeer address {written:?}")));
+            ip.map(Neighbor::Address)
+        }
+        (None, Some(name)) => report.value("spec.interface", Word::new(name)).map(Neighbor::Interface),
+        (None, None) => {
+            report.fault("spec.peerAddress", "one of peerAddress and interface is needed");
+            None
+        }
+        (Some(_), Some(_)) => {
+            report.fault("spec.interface", "peerAddress and interface cannot both be set");
+            None
+        }
+    }
+}
+
+fn port(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<u16> {
+    let port = spec.peer_port.unwrap_or(179);
+    let refusal = || format!("must be 1 to 16384, is {port}");
+    report.value("spec.peerPort", (1..=16384).contains(&port).then_some(port).ok_or_else(refusal))
+}
+
+fn password(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Word> {
+    let password = text(spec.password.as_deref());
+    if spec.password_secret.as_ref().is_some_and(|s| text(s.name.as_deref()).is_some()) {
+        report.fault("spec.passwordSecret", "is not supported yet");
+        if password.is_some() {
+            report.fault("spec.password", "password and passwordSecret cannot both be set");
+        }
+    }
+    let password = report.value("spec.password", Word::new(password?))?;
+    let length = password.as_str().len();
+    if length > PASSWORD_MAX {
+        report.fault("spec.password", format_args!("is {length} bytes long, the limit is {PASSWORD_MAX}"));
+    }
+    Some(password)
+}
+
+/// A text field, of which clients write the empty text where they mean nothing.
+fn text(field: Option<&str>) -> Option<&str> {
+    field.filter(|text| !text.is_empty())
+}
+
+/// An address; one of IPv4 that is written as one of IPv6 is one of IPv4.
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }

@@ -1,7 +1,12 @@
 //! Pools of addresses.
 
-use super::{Config, Input, Problems, Selectors};
+use super::{
+    Config, Input, Problems, Selectors,
+    problem::{Fault, Kind, Report},
+    settle,
+};
 use crate::{
+    api,
     names::{Namespace, PoolName},
     net::Range,
     world::Labels,
@@ -44,7 +49,13 @@ impl Pool {
     /// Whether `ip` may be handed out from this pool.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        !(self.avoid_buggy && is_buggy(ip)) && self.ranges.iter().any(|r| r.contains(ip))
+        self.hands_out(ip) && self.ranges.iter().any(|r| r.contains(ip))
+    }
+
+    /// Whether `ip`, which lies in one of its ranges, is not left out.
+    #[must_use]
+    pub fn hands_out(&self, ip: IpAddr) -> bool {
+        !(self.avoid_buggy && is_buggy(ip))
     }
 }
 
@@ -57,10 +68,72 @@ pub(crate) const fn is_buggy(ip: IpAddr) -> bool {
     }
 }
 
-pub(super) fn parse(
-    _input: &Input,
-    _last: &Config,
-    _problems: &mut Problems,
-) -> BTreeMap<PoolName, Arc<Pool>> {
-    BTreeMap::new()
+pub(super) fn parse(input: &Input, last: &Config, problems: &mut Problems) -> BTreeMap<PoolName, Arc<Pool>> {
+    const KIND: Kind = Kind::IPAddressPool;
+    let entries =
+        settle::read(KIND, input, &input.pools, &last.pools, problems, |_, pool, r| Some(read(pool, r)));
+    settle::settle(KIND, entries, problems, |new, last| new.ranges == last.ranges, claim)
+}
+
+/// What `pool` says; meaningful only where nothing was reported.
+fn read(pool: &api::IPAddressPool, report: &mut Report<'_>) -> Pool {
+    let spec = &pool.spec;
+    if spec.addresses.is_empty() {
+        report.fault("spec.addresses", "must not be empty");
+    }
+    let mut ranges: Vec<Range> = Vec::with_capacity(spec.addresses.len());
+    for (i, text) in spec.addresses.iter().enumerate() {
+        ranges.extend(report.value(&format!("spec.addresses[{i}]"), text.parse::<Range>()));
+    }
+    Pool {
+        ranges,
+        auto_assign: spec.auto_assign.unwrap_or(true),
+        avoid_buggy: spec.avoid_buggy_ips.unwrap_or(false),
+        pinning: spec.service_allocation.as_ref().map(|a| pinning(a, report)),
+        labels: pool.metadata.labels.clone().unwrap_or_default(),
+    }
+}
+
+fn pinning(allocation: &api::ServiceAllocation, report: &mut Report<'_>) -> Pinning {
+    let at = |field: &str| format!("spec.serviceAllocation.{field}");
+    let priority = match allocation.priority.unwrap_or(0) {
+        0 => None,
+        priority => report.value(
+            &at("priority"),
+            u32::try_from(priority).map_err(|_| format!("must be 0 to {}, is {priority}", u32::MAX)),
+        ),
+    };
+    Pinning {
+        priority,
+        namespaces: report.set(&at("namespaces"), &allocation.namespaces),
+        namespace_selectors: report.selectors(&at("namespaceSelectors"), &allocation.namespace_selectors),
+        service_selectors: report.selectors(&at("serviceSelectors"), &allocation.service_selectors),
+    }
+}
+
+/// Every range that is taken, by its first address. No two of them overlap, so the neighbours of a range tell.
+#[derive(Default)]
+struct Taken(BTreeMap<IpAddr, (Range, PoolName)>);
+
+fn claim(taken: &mut Taken, name: &PoolName, pool: &Pool) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut own = Vec::new();
+    for (i, range) in pool.ranges.iter().enumerate() {
+        let before = taken.0.range(..=range.first()).next_back();
+        let after = taken.0.range(range.first()..).next();
+        match before.into_iter().chain(after).find(|(_, (other, _))| other.overlaps(range)) {
+            Some((_, (other, owner))) => faults.push((
+                format!("spec.addresses[{i}]"),
+                format!("{range} overlaps with already defined CIDR {other} of pool {owner}"),
+            )),
+            None => {
+                own.push(range.first());
+                taken.0.insert(range.first(), (*range, name.clone()));
+            }
+        }
+    }
+    if !faults.is_empty() {
+        own.iter().for_each(|first| drop(taken.0.remove(first)));
+    }
+    faults
 }

@@ -4,7 +4,7 @@ use super::Labels;
 use crate::{names::ServiceKey, net::Family};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 
 /// The annotations that are read and written, without their prefix.
 pub mod annotations {
@@ -60,6 +60,16 @@ pub enum Transport {
     Sctp,
 }
 
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+            Self::Sctp => "SCTP",
+        })
+    }
+}
+
 /// A port of a Service.
 pub type Port = (Transport, i32);
 
@@ -75,6 +85,12 @@ pub enum Address {
 impl From<&str> for Address {
     fn from(text: &str) -> Self {
         text.parse().map_or_else(|_| Self::Text(text.into()), Self::Ip)
+    }
+}
+
+impl From<IpAddr> for Address {
+    fn from(ip: IpAddr) -> Self {
+        Self::Ip(ip)
     }
 }
 
@@ -182,12 +198,36 @@ impl Service {
         annotation(&self.annotations, key)
     }
 
+    /// Whether the controller has marked it as holding an address of a pool.
+    #[must_use]
+    pub fn has_our_mark(&self) -> bool {
+        self.annotations.contains_key(annotations::ALLOCATED_FROM)
+    }
+
     /// The addresses of its status; `None` for an entry that is none.
     pub fn addresses(&self) -> impl Iterator<Item = Option<IpAddr>> {
         self.ingress.iter().map(|i| match i {
             Ingress::Ip(Address::Ip(ip)) => Some(*ip),
             Ingress::Ip(Address::Text(_)) | Ingress::Hostname => None,
         })
+    }
+}
+
+/// The load balancer class that is served: `--lb-class`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Class(Option<Arc<str>>);
+
+impl Class {
+    /// Class `name`; empty for the Services without a class.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(Some(name).filter(|n| !n.is_empty()).map(Arc::from))
+    }
+
+    /// Whether `service` is of this class.
+    #[must_use]
+    pub fn is_ours(&self, service: &Service) -> bool {
+        service.class == self.0
     }
 }
 

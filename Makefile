@@ -1,0 +1,50 @@
+# FerroLB. `make demo` shows it, `make test` proves it; README.md says what each needs.
+
+SERVICES ?= 5000
+KEEP ?=
+CARGO ?= cargo
+export PATH := $(PATH):/usr/local/go/bin
+
+.PHONY: help setup build check test demo demo-down bench-announce crds manifests golden fmt release
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: ## install the OS packages that the lab needs
+	@sh e2e/setup.sh
+
+build: ## controller, speaker, ferrolb and the lab
+	$(CARGO) build --workspace --bins
+
+check: ## everything that needs no root: format, lints, unit, golden and property tests
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --package ferrolb
+
+test: setup ## everything, in order of power: check, then the lab, then the cluster
+	@sh e2e/cluster/build.sh > /dev/null
+	$(MAKE) --no-print-directory check
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --package ferrolb-e2e
+
+demo: setup build ## a load balancer at work on this machine, in namespaces; KEEP=1 leaves it up
+	@target/debug/lab demo $(if $(KEEP),--keep)
+
+demo-down: ## take down what `make demo KEEP=1` left up
+	@target/debug/lab down
+
+release: ## optimised controller, speaker and ferrolb
+	$(CARGO) build --release --workspace --bins
+
+bench-announce: setup release ## Service written -> route at the ToR, beside FRR's floor
+	@sh e2e/cluster/build.sh > /dev/null
+	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES)
+
+crds: ## write manifests/crds from the types
+	$(CARGO) run --quiet --bin ferrolb -- crds --dir manifests/crds
+
+golden: ## rewrite the golden files from what the code says now
+	UPDATE_EXPECT=1 $(CARGO) test --package ferrolb
+
+fmt: ## format
+	$(CARGO) fmt --all

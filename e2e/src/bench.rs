@@ -1,0 +1,9 @@
+//! Measurements on the lab and the test cluster; `BENCHMARKS.md` has their results.
+
+pub mod announce;
+
+mod memory;
+mod population;
+mod routes;
+mod stats;
+mod vty;

@@ -1,0 +1,110 @@
+//! What passed on a wire: tcpdump writes, this reads.
+//!
+//! Tests judge from the frames, not only from the state that both ends come to in the end: a route that went away and
+//! came back looks the same in a table as one that stayed.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bins, netns::Net, process::Running, warden::Warden};
+
+/// A capture that runs until it is dropped.
+#[derive(Debug)]
+pub struct Capture {
+    process: Running,
+    file: PathBuf,
+}
+
+/// One Ethernet frame and when the kernel saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Time since the epoch.
+    pub at: Duration,
+    /// From the destination's hardware address on.
+    pub bytes: Vec<u8>,
+}
+
+impl Capture {
+    /// Captures on an interface of a namespace what `filter` passes (tcpdump's language), from the moment that this
+    /// returns.
+    ///
+    /// # Errors
+    /// When tcpdump is missing or refuses the filter.
+    pub fn start(warden: &Warden, net: &Net, interface: &str, filter: &str) -> Result<Self> {
+        let dir = warden.make_dir("captures")?;
+        let number = fs::read_dir(&dir)?.count();
+        let name = format!("{}-{interface}-{number}", net.role());
+        let (file, log) = (dir.join(format!("{name}.pcap")), dir.join(format!("{name}.log")));
+        let tcpdump = bins::tool("tcpdump")?;
+        let process = net
+            .command(&tcpdump.to_string_lossy())
+            // each frame is written at once; as root, so that it may write into our directory
+            .args(["-i", interface, "--immediate-mode", "-U", "-n", "-s", "0", "-Z", "root", "-w"])
+            .arg(&file)
+            .arg(filter)
+            .log(log)
+            .start(warden)?;
+        process.wait_for_log(Duration::from_secs(10), "listening on")?;
+        Ok(Self { process, file })
+    }
+
+    /// The frames so far, in order.
+    ///
+    /// # Errors
+    /// When the file is not what tcpdump writes, or tcpdump has ended.
+    pub fn frames(&self) -> Result<Vec<Frame>> {
+        if let Some(status) = self.process.ended()? {
+            bail!("tcpdump ended with {status}: {}", self.process.log_text());
+        }
+        let bytes = fs::read(&self.file).with_context(|| format!("read {}", self.file.display()))?;
+        frames(&bytes)
+    }
+}
+
+/// The frames of a pcap file in this machine's byte order, with microseconds; half a frame at its end is one that is
+/// being written.
+fn frames(file: &[u8]) -> Result<Vec<Frame>> {
+    const MAGIC: u32 = 0xa1b2_c3d4;
+    let Some((header, mut rest)) = file.split_first_chunk::<24>() else { return Ok(Vec::new()) };
+    if header.first_chunk().map(|magic| u32::from_ne_bytes(*magic)) != Some(MAGIC) {
+        bail!("not a pcap file");
+    }
+    let mut frames = Vec::new();
+    while let Some((header, body)) = rest.split_first_chunk::<16>() {
+        let word = |index: usize| {
+            let bytes = header.get(index * 4..).and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+            u32::from_ne_bytes(bytes)
+        };
+        let length = usize::try_from(word(2))?;
+        let Some((frame, after)) = body.split_at_checked(length) else { break };
+        let at = Duration::from_secs(word(0).into()) + Duration::from_micros(word(1).into());
+        frames.push(Frame { at, bytes: frame.to_vec() });
+        rest = after;
+    }
+    Ok(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_up_to_the_one_being_written() {
+        let mut file = 0xa1b2_c3d4_u32.to_ne_bytes().to_vec();
+        file.extend([0; 20]);
+        for (second, body) in [(1_u32, &[7_u8, 8][..]), (2, &[9])] {
+            for word in [second, 5, u32::try_from(body.len()).unwrap(), 60] {
+                file.extend(word.to_ne_bytes());
+            }
+            file.extend(body);
+        }
+        let whole = frames(&file).unwrap();
+        assert_eq!(whole.iter().map(|frame| frame.bytes.as_slice()).collect::<Vec<_>>(), [&[7, 8][..], &[9]]);
+        assert_eq!(whole[0].at, Duration::from_micros(1_000_005));
+        file.pop();
+        assert_eq!(frames(&file).unwrap(), whole[..1]);
+        assert!(frames(b"something else that is long enough").is_err());
+        assert!(frames(b"").unwrap().is_empty());
+    }
+}

@@ -1,0 +1,82 @@
+//! The real `kubectl`, as the cluster's administrator or as one of the product's accounts.
+
+use std::{
+    fmt::Display,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::Foundation;
+use crate::process::Spawn;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// `kubectl` with somebody's kubeconfig.
+#[derive(Clone, Debug)]
+pub struct Kubectl<'a> {
+    base: &'a Foundation,
+    config: PathBuf,
+}
+
+impl<'a> Kubectl<'a> {
+    pub(super) const fn new(base: &'a Foundation, config: PathBuf) -> Self {
+        Self { base, config }
+    }
+
+    /// Runs `kubectl` with these arguments and gives its standard output.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0; the message holds what it wrote.
+    pub fn run(&self, args: &[&str]) -> Result<String> {
+        let program = self.base.programs.program("kubectl");
+        Spawn::new(&program.binary)
+            .args(program.name)
+            .arg(format!("--kubeconfig={}", self.config.display()))
+            .arg(format!("--cache-dir={}", self.base.dir.join("kubectl").display()))
+            .args(args)
+            .in_net(self.base.fabric.control.path())
+            .text()
+    }
+
+    /// The objects that `kubectl get <args>` finds, decoded.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub fn get(&self, args: &[&str]) -> Result<Value> {
+        let text = self.run(&[&["get", "-o", "json"], args].concat())?;
+        serde_json::from_str(&text).context("decode what kubectl printed")
+    }
+
+    /// `kubectl apply -f` of these objects (YAML or JSON).
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub fn apply(&self, objects: &impl Display) -> Result<String> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.base.dir.join(format!("apply-{number}.yaml"));
+        fs::write(&path, objects.to_string()).with_context(|| format!("write {}", path.display()))?;
+        self.apply_file(&path)
+    }
+
+    /// `kubectl apply -f FILE`.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub fn apply_file(&self, path: &Path) -> Result<String> {
+        self.run(&["apply", "-f", &path.display().to_string()])
+    }
+
+    /// Merges `body` into the status of an object.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`].
+    pub fn patch_status(&self, object: &[&str], body: &Value) -> Result<()> {
+        let body = body.to_string();
+        self.run(&[&["patch"], object, &["--subresource=status", "--type=merge", "-p", &body]].concat())
+            .map(drop)
+    }
+}

@@ -1,0 +1,205 @@
+//! Who says that it has an address: the questions of ARP and NDP that a client on the flat segment asks, and a count
+//! of the answers on the wire.
+//!
+//! `arping` and `ndisc6` ask as a user would; the unicast solicitation, which no common tool sends, is made here.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use pnet::datalink;
+
+use crate::{
+    bins,
+    capture::{Capture, Frame},
+    fabric::LAN,
+    netns::Net,
+    wait,
+    warden::Warden,
+};
+
+/// The filter that passes ARP and neighbour discovery, for [`Capture::start`].
+pub const FILTER: &str = "arp or (icmp6 and (ip6[40] == 135 or ip6[40] == 136))";
+
+/// How a client asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask<'a> {
+    /// Everyone: broadcast (ARP), or the solicited-node group (NDP).
+    All,
+    /// Only the owner of this hardware address, as a client does that refreshes what it knows.
+    Only(&'a str),
+}
+
+/// A claim seen on the wire: this hardware address has this address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// When, since the epoch.
+    pub at: Duration,
+    /// The claimed address.
+    pub ip: IpAddr,
+    /// The hardware address that claims it, as `02:00:00:00:00:01`.
+    pub mac: String,
+    /// An answer to one asker, or an announcement to all (gratuitous ARP, unsolicited advertisement).
+    pub answer: bool,
+}
+
+/// Asks once for `ip` on the flat segment and collects the answers that come within `patience` (the whole of it, so
+/// that a second answer is not missed).
+///
+/// # Errors
+/// When a tool is missing or the capture fails. No answer is no error: the list is empty.
+pub fn ask(
+    warden: &Warden,
+    client: &Net,
+    ip: IpAddr,
+    how: Ask<'_>,
+    patience: Duration,
+) -> Result<Vec<String>> {
+    let capture = Capture::start(warden, client, LAN, FILTER)?;
+    match (ip, how) {
+        (IpAddr::V4(ip), how) => {
+            let arping = client.command(&bins::tool("arping")?.to_string_lossy());
+            let arping = match how {
+                Ask::All => arping,
+                Ask::Only(mac) => arping.args(["-t", mac]),
+            };
+            // its status says whether there was an answer; the capture says how many
+            arping.args(["-i", LAN, "-c", "1", "-C", "1", "-w", "1", &ip.to_string()]).output()?;
+        }
+        (IpAddr::V6(ip), Ask::All) => {
+            let ndisc6 = client.command(&bins::tool("ndisc6")?.to_string_lossy());
+            ndisc6.args(["-1", "-r", "1", "-w", "1000", &ip.to_string(), LAN]).output()?;
+        }
+        (IpAddr::V6(ip), Ask::Only(mac)) => solicit(client, ip, mac)?,
+    }
+    let mut found = Vec::new();
+    // no condition says that no second answer comes: this waits for one, and not seeing it is the good case
+    wait::until_true(patience, "a second answer", || {
+        found = answers(&capture.frames()?, ip);
+        Ok(found.len() > 1)
+    })
+    .ok();
+    Ok(found)
+}
+
+/// What the client's kernel does before it sends a packet: it resolves, by its own NDP or ARP; gives what it found.
+///
+/// # Errors
+/// When `ip` refuses.
+pub fn known(client: &Net, ip: IpAddr) -> Result<Option<String>> {
+    let table: serde_json::Value =
+        serde_json::from_str(&client.ip(&format!("-j neigh show {ip} dev {LAN}"))?)
+            .or_else(|_| serde_json::from_str("[]"))?;
+    Ok(table.pointer("/0/lladdr").and_then(serde_json::Value::as_str).map(str::to_owned))
+}
+
+/// Every claim in these frames.
+#[must_use]
+pub fn claims(frames: &[Frame]) -> Vec<Claim> {
+    frames.iter().filter_map(claim).collect()
+}
+
+fn answers(frames: &[Frame], ip: IpAddr) -> Vec<String> {
+    claims(frames).into_iter().filter(|claim| claim.answer && claim.ip == ip).map(|claim| claim.mac).collect()
+}
+
+fn claim(frame: &Frame) -> Option<Claim> {
+    let (ethernet, packet) = frame.bytes.split_first_chunk::<14>()?;
+    let (ip, mac, answer) = match ethernet.last_chunk::<2>()? {
+        [0x08, 0x06] => {
+            let [_, _, _, _, _, _, _, operation, mac @ .., s0, s1, s2, s3, _, _, _, _, _, _, t0, t1, t2, t3] =
+                *packet.first_chunk::<28>()?;
+            let (sender, target) = ([s0, s1, s2, s3], [t0, t1, t2, t3]);
+            let gratuitous = sender == target;
+            // a question claims nothing for others to learn, unless it asks for its own address
+            (operation == 2 || gratuitous).then_some(())?;
+            (IpAddr::from(sender), mac.to_vec(), operation == 2 && !gratuitous)
+        }
+        [0x86, 0xdd] => {
+            let (header, icmp) = packet.split_first_chunk::<40>()?;
+            (*header.get(6)? == 58 && *icmp.first()? == 136).then_some(())?;
+            let solicited = *icmp.get(4)? & 0x40 != 0;
+            let target: [u8; 16] = *icmp.get(8..)?.first_chunk()?;
+            // option 2, of one unit of eight bytes, is the target's hardware address; an answer to a unicast question
+            // may leave it out (RFC 4861 section 4.4), since the frame itself says it
+            let mac = match icmp.get(24..).and_then(<[u8]>::first_chunk::<8>) {
+                Some([2, 1, mac @ ..]) => *mac,
+                _ => *ethernet.get(6..12)?.first_chunk()?,
+            };
+            (IpAddr::from(target), mac.to_vec(), solicited)
+        }
+        _ => return None,
+    };
+    Some(Claim { at: frame.at, ip, mac: hex(&mac), answer })
+}
+
+/// Sends one neighbour solicitation to one hardware address.
+fn solicit(client: &Net, target: Ipv6Addr, to: &str) -> Result<()> {
+    let (own, to) = (bytes(&client.mac(LAN)?)?, bytes(to)?);
+    let links: serde_json::Value =
+        serde_json::from_str(&client.ip(&format!("-j -6 addr show dev {LAN} scope global"))?)?;
+    let source = links.pointer("/0/addr_info/0/local").and_then(serde_json::Value::as_str);
+    let source: Ipv6Addr = source.context("the client has no IPv6 address")?.parse()?;
+    let frame = solicitation(own, source, to, target);
+    client.enter(|| {
+        let interface = datalink::interfaces().into_iter().find(|interface| interface.name == LAN);
+        let interface = interface.context("the client has no flat segment")?;
+        match datalink::channel(&interface, datalink::Config::default())? {
+            datalink::Channel::Ethernet(mut sender, _) => {
+                sender.send_to(&frame, None).context("nothing was sent")??;
+                Ok(())
+            }
+            _ => bail!("not an Ethernet"),
+        }
+    })
+}
+
+/// RFC 4861 section 4.3, with the source's hardware address as its option.
+fn solicitation(own: [u8; 6], source: Ipv6Addr, to: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
+    const LENGTH: u16 = 32;
+    let mut icmp = vec![135, 0, 0, 0, 0, 0, 0, 0];
+    icmp.extend(target.octets());
+    icmp.extend([1, 1]);
+    icmp.extend(own);
+    let mut pseudo = source.octets().to_vec();
+    pseudo.extend(target.octets());
+    pseudo.extend(u32::from(LENGTH).to_be_bytes());
+    pseudo.extend([0, 0, 0, 58]);
+    pseudo.extend(&icmp);
+    let checksum = checksum(&pseudo).to_be_bytes();
+    if let Some(field) = icmp.get_mut(2..4) {
+        field.copy_from_slice(&checksum);
+    }
+    let mut frame = to.to_vec();
+    frame.extend(own);
+    frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+    frame.extend(LENGTH.to_be_bytes());
+    // ICMPv6; the hop limit that proves a sender on the link
+    frame.extend([58, 255]);
+    frame.extend(source.octets());
+    frame.extend(target.octets());
+    frame.extend(icmp);
+    frame
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let (pairs, rest) = bytes.as_chunks::<2>();
+    let last = rest.first().map_or(0, |byte| u16::from_be_bytes([*byte, 0]));
+    let mut sum: u32 =
+        pairs.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum::<u32>() + u32::from(last);
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or_default()
+}
+
+fn bytes(mac: &str) -> Result<[u8; 6]> {
+    let parts: Vec<u8> = mac.split(':').map(|part| u8::from_str_radix(part, 16)).collect::<Result<_, _>>()?;
+    parts.try_into().ok().with_context(|| format!("{mac} is no hardware address"))
+}
+
+fn hex(mac: &[u8]) -> String {
+    mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}

@@ -1,0 +1,216 @@
+//! BGP UPDATEs from captured frames: which prefixes were announced and which withdrawn, and when.
+//!
+//! Reads what the lab's daemons send: four-byte AS numbers, no add-path, IPv4 and IPv6 unicast. Anything that it
+//! cannot follow (a hole in the stream, a message of an impossible length) is an error, since a withdrawal might hide
+//! in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::capture::Frame;
+
+const BGP: u16 = 179;
+const MARKER: [u8; 16] = [0xff; 16];
+
+/// One UPDATE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Update {
+    /// When its last byte was seen, since the epoch.
+    pub at: Duration,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// The prefixes that it announces, as `10.99.0.1/32`.
+    pub announced: BTreeSet<String>,
+    /// The prefixes that it withdraws.
+    pub withdrawn: BTreeSet<String>,
+}
+
+/// The UPDATEs in these frames, in the order in which they were completed. End-of-RIB markers, which name no prefix,
+/// are left out.
+///
+/// # Errors
+/// When a stream cannot be followed.
+pub fn updates(frames: &[Frame]) -> Result<Vec<Update>> {
+    let mut streams: BTreeMap<(IpAddr, u16, IpAddr, u16), Stream> = BTreeMap::new();
+    let mut updates = Vec::new();
+    for frame in frames {
+        let Some(segment) = Segment::of(&frame.bytes) else { continue };
+        if segment.from.1 != BGP && segment.to.1 != BGP {
+            continue;
+        }
+        let key = (segment.from.0, segment.from.1, segment.to.0, segment.to.1);
+        if segment.begins {
+            streams.remove(&key);
+        }
+        let stream = streams.entry(key).or_default();
+        stream.take(&segment).with_context(|| format!("the stream from {} to {}", key.0, key.2))?;
+        while let Some(body) = stream.message()? {
+            let update = parse(&body, frame.at, segment.from.0)?;
+            if !(update.announced.is_empty() && update.withdrawn.is_empty()) {
+                updates.push(update);
+            }
+        }
+    }
+    Ok(updates)
+}
+
+/// A TCP segment, as far as it matters here.
+struct Segment<'a> {
+    from: (IpAddr, u16),
+    to: (IpAddr, u16),
+    sequence: u32,
+    /// Whether it opens a connection.
+    begins: bool,
+    data: &'a [u8],
+}
+
+impl<'a> Segment<'a> {
+    fn of(frame: &'a [u8]) -> Option<Self> {
+        let (header, packet) = frame.split_first_chunk::<14>()?;
+        let (from, to, tcp) = match header.last_chunk::<2>()? {
+            [0x08, 0x00] => {
+                let head = packet.first_chunk::<20>()?;
+                let [first, .., s0, s1, s2, s3, d0, d1, d2, d3] = *head;
+                let total = usize::from(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]));
+                let tcp = packet.get(usize::from(first & 15) * 4..total)?;
+                let protocol = *packet.get(9)?;
+                (protocol == 6).then_some(())?;
+                (IpAddr::from([s0, s1, s2, s3]), IpAddr::from([d0, d1, d2, d3]), tcp)
+            }
+            [0x86, 0xdd] => {
+                let (head, payload) = packet.split_first_chunk::<40>()?;
+                let length = usize::from(u16::from_be_bytes([*head.get(4)?, *head.get(5)?]));
+                (*head.get(6)? == 6).then_some(())?;
+                let from: [u8; 16] = *head.get(8..24)?.first_chunk()?;
+                let to: [u8; 16] = *head.last_chunk()?;
+                (IpAddr::from(from), IpAddr::from(to), payload.get(..length)?)
+            }
+            _ => return None,
+        };
+        let head = tcp.first_chunk::<20>()?;
+        let [p0, p1, q0, q1, n0, n1, n2, n3, _, _, _, _, offset, flags, ..] = *head;
+        Some(Self {
+            from: (from, u16::from_be_bytes([p0, p1])),
+            to: (to, u16::from_be_bytes([q0, q1])),
+            sequence: u32::from_be_bytes([n0, n1, n2, n3]),
+            begins: flags & 2 != 0,
+            data: tcp.get(usize::from(offset >> 4) * 4..)?,
+        })
+    }
+}
+
+/// One direction of a connection: what is not yet a whole message.
+#[derive(Default)]
+struct Stream {
+    next: Option<u32>,
+    bytes: Vec<u8>,
+}
+
+impl Stream {
+    fn take(&mut self, segment: &Segment<'_>) -> Result<()> {
+        if segment.begins {
+            self.next = Some(segment.sequence.wrapping_add(1));
+            return Ok(());
+        }
+        if segment.data.is_empty() {
+            return Ok(());
+        }
+        let next = *self.next.get_or_insert(segment.sequence);
+        // a retransmission lies behind; what lies ahead means that the capture has lost something
+        let behind = next.wrapping_sub(segment.sequence);
+        if behind > u32::MAX / 2 {
+            bail!("{} bytes are missing", segment.sequence.wrapping_sub(next));
+        }
+        let fresh = segment.data.get(usize::try_from(behind)?..).unwrap_or_default();
+        self.bytes.extend_from_slice(fresh);
+        self.next = Some(next.wrapping_add(u32::try_from(fresh.len())?));
+        Ok(())
+    }
+
+    /// The body of the next UPDATE, without its header.
+    fn message(&mut self) -> Result<Option<Vec<u8>>> {
+        while let Some((head, _)) = self.bytes.split_first_chunk::<19>() {
+            let (marker, [l0, l1, kind]) =
+                (head.first_chunk::<16>(), *head.last_chunk::<3>().unwrap_or(&[0; 3]));
+            let length = usize::from(u16::from_be_bytes([l0, l1]));
+            if marker != Some(&MARKER) || length < 19 {
+                bail!("no BGP message begins where one should");
+            }
+            if self.bytes.len() < length {
+                break;
+            }
+            let message: Vec<u8> = self.bytes.drain(..length).collect();
+            if kind == 2 {
+                return Ok(Some(message.get(19..).unwrap_or_default().to_vec()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// RFC 4271 section 4.3, and RFC 4760 for IPv6.
+fn parse(body: &[u8], at: Duration, from: IpAddr) -> Result<Update> {
+    let mut update = Update { at, from, announced: BTreeSet::new(), withdrawn: BTreeSet::new() };
+    let (withdrawn, rest) = counted(body)?;
+    let (mut attributes, announced) = counted(rest)?;
+    update.withdrawn.extend(prefixes(withdrawn, false)?);
+    update.announced.extend(prefixes(announced, false)?);
+    while let Some(([flags, kind], rest)) = attributes.split_first_chunk::<2>() {
+        let (value, after) = if flags & 0x10 != 0 {
+            counted(rest)?
+        } else {
+            let (length, rest) = rest.split_first().context("an attribute without a length")?;
+            rest.split_at_checked(usize::from(*length)).context("an attribute longer than the message")?
+        };
+        attributes = after;
+        match (kind, value) {
+            (14, [0, 2, 1, hop, rest @ ..]) => {
+                // after the next hop comes a reserved byte
+                let list =
+                    rest.get(usize::from(*hop) + 1..).context("a next hop longer than its attribute")?;
+                update.announced.extend(prefixes(list, true)?);
+            }
+            (14, [0, 1, 1, hop, rest @ ..]) => {
+                let list =
+                    rest.get(usize::from(*hop) + 1..).context("a next hop longer than its attribute")?;
+                update.announced.extend(prefixes(list, false)?);
+            }
+            (15, [0, family @ (1 | 2), 1, list @ ..]) => {
+                update.withdrawn.extend(prefixes(list, *family == 2)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(update)
+}
+
+/// A list behind its length in bytes, and what comes after it.
+fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>().context("an UPDATE that ends too early")?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).context("a list longer than its UPDATE")
+}
+
+fn prefixes(mut bytes: &[u8], v6: bool) -> Result<Vec<String>> {
+    let mut prefixes = Vec::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let (digits, rest) = rest
+            .split_at_checked(usize::from(*length).div_ceil(8))
+            .context("a prefix longer than its UPDATE")?;
+        let mut whole = [0; 16];
+        for (to, from) in whole.iter_mut().zip(digits) {
+            *to = *from;
+        }
+        let address = match (v6, whole.first_chunk::<4>()) {
+            (false, Some(four)) => IpAddr::from(Ipv4Addr::from(*four)),
+            _ => IpAddr::from(Ipv6Addr::from(whole)),
+        };
+        prefixes.push(format!("{address}/{length}"));
+        bytes = rest;
+    }
+    Ok(prefixes)
+}

@@ -1,0 +1,47 @@
+//! Waiting for a condition with a deadline: the only place of the harness that reads the clock to wait.
+//!
+//! A test never sleeps and hopes; it says what it waits for, and a deadline that passes names it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks `look` again and again until it finds something, and gives what it found.
+///
+/// # Errors
+/// When `deadline` passes; the message names `what` and the last error that `look` had. An error of `look` is
+/// not the end: what is waited for is often what makes it go away.
+pub fn until<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = now();
+    loop {
+        let last = look();
+        if let Ok(Some(found)) = last {
+            return Ok(found);
+        }
+        if start.elapsed() >= deadline {
+            let waited = format!("waited {:.1} s for: {what}", deadline.as_secs_f64());
+            return match last {
+                Err(error) => Err(error).context(waited),
+                Ok(_) => bail!(waited),
+            };
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// [`until`] for a plain yes or no.
+///
+/// # Errors
+/// As [`until`].
+pub fn until_true(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
+    until(deadline, what, || Ok(look()?.then_some(())))
+}
+
+/// The moment: for measuring how long something took.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the harness measures real time; this is its one clock")]
+pub fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,184 @@
+//! What the warden does when the pipe closes, and `lab down` when the warden itself is gone.
+//!
+//! Only what the state names is touched: processes by pid and birth, processes inside the lab's own namespaces, the
+//! namespaces, the directory.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    io::Read as _,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use super::PREFIX;
+use crate::{process::Spawn, wait};
+
+/// The warden's whole life: wait until the harness lets go of the pipe, then clean.
+///
+/// # Errors
+/// When something is left over.
+pub fn watch(dir: &Path) -> Result<()> {
+    // nothing is ever written; the read ends when the last writer is gone
+    std::io::stdin().read_to_end(&mut Vec::new()).context("read the pipe")?;
+    clean(dir)
+}
+
+/// Ends and removes all that the state in `dir` names, and `dir`.
+///
+/// # Errors
+/// When something is left over; `dir` then stays, so that `lab down` can try again.
+pub fn clean(dir: &Path) -> Result<()> {
+    let state = State::read(dir)?;
+    end_processes(&state)?;
+    for net in &state.nets {
+        if Path::new("/run/netns").join(net).exists() {
+            Spawn::new("ip").args(["netns", "delete", net]).text()?;
+        }
+    }
+    fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
+}
+
+/// Ends every lab on this machine, or the one of this name: its harness is asked to end, and its warden cleans; where
+/// neither lives, this cleans. Gives the names of those ended.
+///
+/// # Errors
+/// When a lab stays.
+pub fn down(only: Option<&str>) -> Result<Vec<String>> {
+    let mut ended = Vec::new();
+    for (id, dir) in labs()? {
+        if only.is_some_and(|only| only != id) {
+            continue;
+        }
+        if let Some((owner, birth)) = State::read(&dir)?.owner {
+            send(owner, birth, Signal::SIGTERM);
+        }
+        let gone = wait::until_true(Duration::from_secs(15), "the warden to clean", || Ok(!dir.exists()));
+        if gone.is_err() {
+            clean(&dir)?;
+        }
+        ended.push(id);
+    }
+    match only {
+        Some(only) if ended.is_empty() => bail!("there is no lab {only}"),
+        _ => Ok(ended),
+    }
+}
+
+/// Every lab on this machine, with its directory.
+///
+/// # Errors
+/// When the directory for temporary files cannot be read.
+pub fn labs() -> Result<BTreeMap<String, PathBuf>> {
+    let mut labs = BTreeMap::new();
+    for entry in fs::read_dir(std::env::temp_dir())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(PREFIX) && entry.path().join("state").is_file() {
+            labs.insert(name, entry.path());
+        }
+    }
+    Ok(labs)
+}
+
+/// When the process began, in the kernel's ticks; with the pid it names a process for good.
+#[must_use]
+pub fn birth(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // the name, in parentheses, may hold anything; the start time is the 22nd field, the 20th after it
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+#[derive(Debug, Default)]
+struct State {
+    owner: Option<(u32, u64)>,
+    processes: BTreeSet<(u32, u64)>,
+    nets: BTreeSet<String>,
+}
+
+impl State {
+    fn read(dir: &Path) -> Result<Self> {
+        let file = dir.join("state");
+        let text = fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+        let mut state = Self::default();
+        for line in text.lines() {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["owner", pid, birth] => state.owner = Some((pid.parse()?, birth.parse()?)),
+                ["pid", pid, birth] => {
+                    state.processes.insert((pid.parse()?, birth.parse()?));
+                }
+                ["net", name] => {
+                    state.nets.insert((*name).to_owned());
+                }
+                // a harness that was killed while writing leaves half a line
+                _ => {}
+            }
+        }
+        Ok(state)
+    }
+
+    /// The noted processes that still live, and all that live inside the lab's namespaces.
+    fn living(&self) -> Result<BTreeSet<(u32, u64)>> {
+        let mut living: BTreeSet<(u32, u64)> =
+            self.processes.iter().copied().filter(|(pid, born)| birth(*pid) == Some(*born)).collect();
+        let inodes: BTreeSet<(u64, u64)> =
+            self.nets.iter().filter_map(|net| inode(&Path::new("/run/netns").join(net))).collect();
+        for entry in fs::read_dir("/proc")? {
+            let Ok(entry) = entry else { continue };
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+                continue;
+            };
+            let inside = inode(&entry.path().join("ns/net")).is_some_and(|inode| inodes.contains(&inode));
+            if let Some(born) = birth(pid).filter(|_| inside) {
+                living.insert((pid, born));
+            }
+        }
+        living.retain(|(pid, _)| lives(*pid));
+        Ok(living)
+    }
+}
+
+fn end_processes(state: &State) -> Result<()> {
+    for (signal, patience) in
+        [(Signal::SIGTERM, Duration::from_secs(3)), (Signal::SIGKILL, Duration::from_secs(5))]
+    {
+        for (pid, born) in state.living()? {
+            send(pid, born, signal);
+        }
+        if wait::until_true(patience, "the end of the lab's processes", || Ok(state.living()?.is_empty()))
+            .is_ok()
+        {
+            return Ok(());
+        }
+    }
+    bail!("these processes do not end: {:?}", state.living()?)
+}
+
+fn send(pid: u32, born: u64, signal: Signal) {
+    if birth(pid) == Some(born)
+        && let Ok(pid) = i32::try_from(pid)
+    {
+        // one that has just ended is as good as one that the signal ends
+        kill(Pid::from_raw(pid), signal).ok();
+    }
+}
+
+/// Whether the process runs; a zombie does not, it is its parent's to bury.
+#[must_use]
+pub fn lives(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    // a namespace file may be a link whose target has no path; metadata follows it all the same
+    fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}

@@ -1,0 +1,90 @@
+//! The manifest grants what the product needs, all of it and nothing else.
+//!
+//! The product does once everything that it can do, with the accounts of the manifest; then the rights that were
+//! granted are compared with those in the API server's audit log. A feature that needs a new right extends the
+//! manifest and this test's doings together.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use anyhow::Result;
+use ferrolb_e2e::{
+    cluster::{ADMIN_TOKEN, Cluster, Extent, Right},
+    fabric::Fabric,
+    frr::{Frr, Listens},
+    netns::Net,
+    wait,
+};
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Granted ahead of their use: the key of the speakers' gossip.
+const AHEAD: [(&str, &str, &str, &str); 2] =
+    [("controller", "", "secrets", "create"), ("controller", "", "secrets", "get")];
+
+const OBJECTS: &str = "apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: pool, namespace: metallb-system}
+spec: {addresses: [172.30.0.200/29]}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: all, namespace: metallb-system}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec:
+  type: LoadBalancer
+  selector: {app: web}
+  ports: [{port: 80, targetPort: 8080}]
+";
+
+#[test]
+fn every_right_is_needed_and_none_is_missing() -> Result<()> {
+    let mut cluster = Cluster::start(Fabric::create(1)?, Extent::Whole)?;
+    cluster.install()?;
+    let controller = cluster.start_controller()?;
+    let node = cluster.fabric().node("n1")?;
+    let frr = Frr::start(&cluster.fabric().warden, &node.net, Listens::No, "")?;
+    let speaker = cluster.start_speaker(node, &frr)?;
+    let _pod = cluster.pod("n1", "web")?;
+    cluster.kubectl().apply(&OBJECTS)?;
+    addressed(&cluster, true)?;
+    // and the same once more: an event that comes again is counted, which is another request than the first
+    for (kind, has) in [("ClusterIP", false), ("LoadBalancer", true)] {
+        let patch = format!(r#"{{"spec":{{"type":"{kind}"}}}}"#);
+        cluster.kubectl().run(&["-n", "default", "patch", "svc", "web", "-p", &patch])?;
+        addressed(&cluster, has)?;
+    }
+    let node = cluster.fabric().node("n1")?;
+    for net in [&cluster.fabric().control, &node.net] {
+        assert_eq!(scrape(net, "nobody")?, "401", "{}", net.role());
+        assert_eq!(scrape(net, ADMIN_TOKEN)?, "200", "{}", net.role());
+    }
+
+    let ahead: BTreeSet<Right> = AHEAD.iter().map(|(a, g, r, v)| Right::new(a, g, r, v)).collect();
+    // the last requests may still be on their way
+    wait::until_true(DEADLINE, "every granted right to be used", || {
+        let rights = cluster.rights()?;
+        anyhow::ensure!(rights.missed.is_empty(), "missing: {:#?}", rights.missed);
+        anyhow::ensure!(rights.idle() == ahead, "never used: {:#?}", rights.idle());
+        Ok(true)
+    })?;
+    drop((controller, speaker));
+    Ok(())
+}
+
+fn addressed(cluster: &Cluster, has: bool) -> Result<()> {
+    wait::until_true(DEADLINE, &format!("the Service to have an address: {has}"), || {
+        let service = cluster.kubectl().get(&["-n", "default", "service", "web"])?;
+        Ok(service.pointer("/status/loadBalancer/ingress/0/ip").is_some() == has)
+    })
+}
+
+/// The status with which `/metrics` answers the bearer of a token.
+fn scrape(net: &Net, token: &str) -> Result<String> {
+    net.command("curl")
+        .args(["-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}"])
+        .args(["-H", &format!("Authorization: Bearer {token}"), "https://127.0.0.1:7472/metrics"])
+        .text()
+}

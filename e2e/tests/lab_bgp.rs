@@ -1,0 +1,176 @@
+//! From a Service to a route at both routers, over BGP, with the real controller, speakers and FRR.
+//!
+//! One lab for the file; the tests take it in turn, and each leaves it as it found it.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use ferrolb_e2e::{
+    capture::Capture,
+    fabric::{BIRD, Segment, TOR},
+    lab::{DEADLINE, Lab, neighbours, prefix},
+    objects::{self, PORT, Service},
+    pod,
+    tor::Session,
+    updates::{Update, updates},
+    wait,
+};
+
+#[test]
+fn created_is_routed_and_deleted_is_gone() -> Result<()> {
+    let lab = lab()?;
+    let addresses = lab.add(&Service::new("created", "routed", &lab.fabric))?;
+    ensure!(addresses.iter().any(IpAddr::is_ipv4) && addresses.iter().any(IpAddr::is_ipv6), "{addresses:?}");
+    for ip in &addresses {
+        lab.wait_for_route(*ip, &lab.names())?;
+        for client in [&lab.fabric.remote, &lab.fabric.far] {
+            let what = format!("a page from {ip} in {}", client.role());
+            wait::until(DEADLINE, &what, || pod::fetch(client, *ip, PORT).map(Some))?;
+        }
+    }
+    lab.remove("created")?;
+    for ip in &addresses {
+        lab.wait_for_route(*ip, &[])?;
+    }
+    Ok(())
+}
+
+/// With `externalTrafficPolicy: Local` the next hop is the node that has an endpoint, and it moves with the endpoint.
+#[test]
+fn local_is_routed_to_the_nodes_that_serve() -> Result<()> {
+    let lab = lab()?;
+    let mut service = Service { local: true, ..Service::new("local", "routed", &lab.fabric) };
+    for serving in [["n2"], ["n1"]] {
+        service.endpoints = serving.map(str::to_owned).to_vec();
+        for ip in lab.add(&service)? {
+            lab.wait_for_route(ip, &service.endpoints)?;
+            let what = format!("a page from {ip}");
+            let (name, asker) =
+                wait::until(DEADLINE, &what, || pod::fetch(&lab.fabric.remote, ip, PORT).map(Some))?;
+            let client =
+                if ip.is_ipv4() { Segment::Remote.v4(100).into() } else { Segment::Remote.v6(100).into() };
+            assert_eq!((name.as_str(), asker), (serving[0], client), "the client's address is preserved");
+        }
+    }
+    lab.remove("local")
+}
+
+/// A Service more, and a Service less, touches no session and no other prefix: judged from the UPDATEs on the wire.
+#[test]
+fn a_second_service_disturbs_nothing() -> Result<()> {
+    let lab = lab()?;
+    let first = lab.add(&Service::new("first", "routed", &lab.fabric))?;
+    for ip in &first {
+        lab.wait_for_route(*ip, &lab.names())?;
+    }
+    let before = sessions(&lab)?;
+    let wires = [(&lab.fabric.tor, TOR), (&lab.fabric.bird, BIRD)]
+        .map(|(net, interface)| Capture::start(&lab.fabric.warden, net, interface, "tcp port 179"));
+
+    let second = lab.add(&Service::new("second", "routed", &lab.fabric))?;
+    for ip in &second {
+        lab.wait_for_route(*ip, &lab.names())?;
+    }
+    lab.remove("second")?;
+    for ip in &second {
+        lab.wait_for_route(*ip, &[])?;
+    }
+
+    let own: BTreeSet<String> = second.iter().copied().map(prefix).collect();
+    for wire in wires {
+        let updates: Vec<Update> =
+            updates(&wire?.frames()?)?.into_iter().filter(|update| is_node(&lab, update.from)).collect();
+        let announced: BTreeSet<String> =
+            updates.iter().flat_map(|update| update.announced.clone()).collect();
+        let withdrawn: BTreeSet<String> =
+            updates.iter().flat_map(|update| update.withdrawn.clone()).collect();
+        assert_eq!(withdrawn, own, "nothing else was withdrawn: {updates:#?}");
+        assert_eq!(announced, own, "nothing else was announced anew: {updates:#?}");
+    }
+    continued(&lab, &before)?;
+    for name in lab.names() {
+        let lines: Vec<String> = lab.applied(&name)?.into_iter().flat_map(|delta| delta.lines).collect();
+        for prefix in &own {
+            let about: Vec<&String> = lines.iter().filter(|line| line.contains(prefix.as_str())).collect();
+            assert_eq!(
+                about.len(),
+                2,
+                "{name}: one line to announce {prefix}, one to withdraw it: {about:?}"
+            );
+        }
+    }
+    lab.remove("first")
+}
+
+/// What cannot be used is reported, and everything else goes on: what was there stays, what comes is served.
+#[test]
+fn bad_manifests_are_left_out() -> Result<()> {
+    let lab = lab()?;
+    let steady = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    for ip in &steady {
+        lab.wait_for_route(*ip, &lab.names())?;
+    }
+    let before = sessions(&lab)?;
+    let overlap = objects::pool("overlapping", &["10.99.0.128/25"]);
+    let address = objects::peer("bad-address", "172.31.1.999", 64513);
+    let password = objects::peer("bad-password", "172.31.1.77", 64513)
+        + "  password: \"a\\n neighbor 6.6.6.6 shutdown\"\n";
+    for (file, yaml, component, object) in [
+        ("bad-pool", overlap.as_str(), "controller", "overlapping"),
+        ("bad-address", &address, "speaker", "bad-address"),
+        ("bad-password", &password, "speaker", "bad-password"),
+        ("bad-yaml", "kind: Service\n\tmetadata: [", "controller", "bad-yaml"),
+    ] {
+        lab.manifests.put(file, yaml)?;
+        let what = format!("{object} in the {component}'s problems");
+        wait::until_true(DEADLINE, &what, || Ok(lab.manifests.problems(component)?.contains(object)))
+            .with_context(|| lab.logs())?;
+        let name = format!("after-{file}");
+        let addresses = lab.add(&Service::new(&name, "routed", &lab.fabric))?;
+        for ip in addresses.iter().chain(&steady) {
+            lab.wait_for_route(*ip, &lab.names())?;
+        }
+        lab.remove(&name)?;
+        lab.manifests.remove(file)?;
+        let what = format!("{object} to go from the {component}'s problems");
+        wait::until_true(DEADLINE, &what, || Ok(!lab.manifests.problems(component)?.contains(object)))?;
+    }
+    for name in lab.names() {
+        let frr = lab.frr(&name)?;
+        let texts = [frr.vtysh("show running-config")?, std::fs::read_to_string(frr.conf())?];
+        assert!(
+            texts.iter().all(|text| !text.contains("6.6.6.6") && !text.contains("172.31.1.77")),
+            "{texts:?}"
+        );
+    }
+    continued(&lab, &before)?;
+    lab.remove("steady")
+}
+
+/// Every session of every node with the FRR router.
+fn sessions(lab: &Lab) -> Result<Vec<(IpAddr, Session)>> {
+    let neighbours = lab.fabric.nodes.iter().flat_map(neighbours);
+    neighbours
+        .map(|ip| Ok((ip, lab.tor.session(ip)?.with_context(|| format!("no neighbour {ip}"))?)))
+        .collect()
+}
+
+fn is_node(lab: &Lab, ip: IpAddr) -> bool {
+    let routers = [Segment::Tor, Segment::Bird].into_iter();
+    lab.fabric.nodes.iter().any(|node| {
+        let host = node.host();
+        routers.clone().any(|segment| [IpAddr::from(segment.v4(host)), segment.v6(host).into()].contains(&ip))
+    })
+}
+
+fn lab() -> Result<MutexGuard<'static, Lab>> {
+    static LAB: OnceLock<Result<Mutex<Lab>, String>> = OnceLock::new();
+    let lab = LAB.get_or_init(|| Lab::start(2).map(Mutex::new).map_err(|error| format!("{error:#}")));
+    // a test that failed poisons it; the others judge for themselves
+    Ok(lab.as_ref().map_err(|error| anyhow!(error.clone()))?.lock().unwrap_or_else(PoisonError::into_inner))
+}

@@ -1,0 +1,131 @@
+//! From a Service to an answer on the flat segment, by ARP and NDP, with the real controller and speakers.
+//!
+//! One lab for the file; the tests take it in turn, and each leaves it as it found it.
+
+use std::{
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use ferrolb_e2e::{
+    capture::Capture,
+    fabric::{LAN, Node},
+    lab::{DEADLINE, Lab},
+    neighbour::{self, Ask, ask, claims, known},
+    objects::{PORT, Service},
+    pod, wait,
+};
+
+/// How long a second answer is waited for.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+#[test]
+fn the_elected_node_alone_answers() -> Result<()> {
+    let lab = lab()?;
+    // several, so that the election does not fall on the same node by chance
+    for name in ["one", "two", "three"] {
+        let addresses = lab.add(&Service::new(name, "flat", &lab.fabric))?;
+        let elected = lab.elected(&lab.names(), &addresses)?;
+        for ip in &addresses {
+            settled(&lab, *ip, elected)?;
+            answered_once(&lab, *ip, elected)?;
+        }
+    }
+    for name in ["one", "two", "three"] {
+        let addresses = lab.manifests.addresses(name)?;
+        lab.remove(name)?;
+        for ip in addresses {
+            wait::until_true(DEADLINE, &format!("silence about {ip}"), || {
+                Ok(ask(&lab.fabric.warden, &lab.fabric.client, ip, Ask::All, PATIENCE)?.is_empty())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn curl_reaches_it_over_both_families() -> Result<()> {
+    let lab = lab()?;
+    let addresses = lab.add(&Service::new("curled", "flat", &lab.fabric))?;
+    let elected = lab.elected(&lab.names(), &addresses)?;
+    for ip in &addresses {
+        let what = format!("a page from {ip}");
+        let page = wait::until(DEADLINE, &what, || pod::fetch(&lab.fabric.client, *ip, PORT).map(Some))
+            .with_context(|| lab.logs())?;
+        assert_eq!(page.0, elected.name(), "the node that answers has a pod of its own");
+        assert_eq!(known(&lab.fabric.client, *ip)?, Some(elected.net.mac(LAN)?), "as the kernel resolved it");
+    }
+    lab.remove("curled")
+}
+
+/// The elected node loses its power: the next in the election announces itself, answers alone and serves; the client,
+/// which knew the old one, is not left with it.
+#[test]
+fn a_stopped_node_is_replaced() -> Result<()> {
+    let mut lab = lab()?;
+    let addresses = lab.add(&Service::new("moved", "flat", &lab.fabric))?;
+    let all = lab.names();
+    let first = lab.elected(&all, &addresses)?.name().to_owned();
+    let others: Vec<String> = all.iter().filter(|name| **name != first).cloned().collect();
+    for ip in &addresses {
+        wait::until(DEADLINE, "a page before", || pod::fetch(&lab.fabric.client, *ip, PORT).map(Some))?;
+    }
+
+    let wire = Capture::start(&lab.fabric.warden, &lab.fabric.client, LAN, neighbour::FILTER)?;
+    lab.stop_node(&first)?;
+    let second = lab.elected(&others, &addresses)?;
+    let mac = second.net.mac(LAN)?;
+    for ip in &addresses {
+        let what = format!("a page from {ip} by {}", second.name());
+        let page = wait::until(DEADLINE, &what, || pod::fetch(&lab.fabric.client, *ip, PORT).map(Some))?;
+        assert_eq!(page.0, second.name());
+        wait::until_true(DEADLINE, &format!("an announcement of {ip} by {}", second.name()), || {
+            let claims = claims(&wire.frames()?);
+            Ok(claims.iter().any(|claim| claim.ip == *ip && claim.mac == mac && !claim.answer))
+        })?;
+        answered_once(&lab, *ip, second)?;
+    }
+
+    lab.resume_node(&first)?;
+    let back = lab.fabric.node(&first)?;
+    for ip in &addresses {
+        settled(&lab, *ip, back)?;
+        answered_once(&lab, *ip, back)?;
+    }
+    lab.remove("moved")
+}
+
+/// Waits until this node is the one that answers.
+fn settled(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
+    let mac = node.net.mac(LAN)?;
+    wait::until_true(DEADLINE, &format!("{} to answer for {ip}", node.name()), || {
+        let answers = ask(&lab.fabric.warden, &lab.fabric.client, ip, Ask::All, Duration::ZERO)?;
+        anyhow::ensure!(answers == [mac.as_str()], "{answers:?} answered");
+        Ok(true)
+    })
+    .with_context(|| lab.logs())
+}
+
+/// Asked of all and asked of it alone, it gives one answer; asked alone, the others give none.
+fn answered_once(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
+    let mac = node.net.mac(LAN)?;
+    let client = &lab.fabric.client;
+    for how in [Ask::All, Ask::Only(&mac)] {
+        let answers = ask(&lab.fabric.warden, client, ip, how, PATIENCE)?;
+        assert_eq!(answers, [mac.as_str()], "{ip} {how:?}");
+    }
+    for other in lab.fabric.nodes.iter().filter(|other| other.name() != node.name()) {
+        let answers = ask(&lab.fabric.warden, client, ip, Ask::Only(&other.net.mac(LAN)?), PATIENCE)?;
+        assert!(answers.is_empty(), "{ip} asked of {}: {answers:?}", other.name());
+    }
+    Ok(())
+}
+
+fn lab() -> Result<MutexGuard<'static, Lab>> {
+    static LAB: OnceLock<Result<Mutex<Lab>, String>> = OnceLock::new();
+    let lab = LAB.get_or_init(|| Lab::start(3).map(Mutex::new).map_err(|error| format!("{error:#}")));
+    // a test that failed poisons it; the others judge for themselves
+    Ok(lab.as_ref().map_err(|error| anyhow!(error.clone()))?.lock().unwrap_or_else(PoisonError::into_inner))
+}

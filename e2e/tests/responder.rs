@@ -1,0 +1,458 @@
+//! Layer 2 on a real wire: two namespaces and a cable, the kernel's own neighbour code, `arping` and `ndisc6` on one
+//! end, our sockets and responder on the other, `tshark` as the judge of what was said.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    net::{IpAddr, Ipv6Addr},
+    os::fd::AsRawFd as _,
+    path::PathBuf,
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use ferrolb::{
+    io::{
+        l2::{Counters, Sockets, Wanted, drive, give_up_capabilities},
+        link::observe,
+    },
+    l2::wire,
+    net::{Interfaces, Mac},
+};
+use ferrolb_e2e::{
+    netns::Net,
+    process::{Running, Spawn},
+    wait,
+    warden::Warden,
+};
+use nix::{
+    ifaddrs::getifaddrs,
+    sched::{CloneFlags, setns},
+    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
+};
+use tokio::sync::watch;
+
+const VIP: &str = "192.0.2.7";
+const VIP6: &str = "2001:db8::7";
+const CLIENT6: &str = "2001:db8::c1";
+/// One of the thousands.
+const ASKED: &str = "10.1.19.7";
+const SOON: Duration = Duration::from_secs(10);
+
+/// A node that speaks layer 2 and a client beside it.
+struct Segment {
+    wanted: Option<watch::Sender<Wanted>>,
+    speaker: Option<JoinHandle<Result<()>>>,
+    counters: Arc<Counters>,
+    node: Net,
+    client: Net,
+    warden: Arc<Warden>,
+}
+
+impl Segment {
+    fn new(addresses: &[(&str, Interfaces)]) -> Result<Self> {
+        let warden = Warden::start()?;
+        let (node, client) = (Net::create(&warden, "node")?, Net::create(&warden, "client")?);
+        node.cable("eth0", &["192.0.2.2/24"], &client, "eth0", &["192.0.2.9/24", "2001:db8::c1/64"])?;
+        let mut segment = Self {
+            wanted: None,
+            speaker: None,
+            counters: Arc::new(Counters::default()),
+            node,
+            client,
+            warden,
+        };
+        segment.speak(addresses)?;
+        Ok(segment)
+    }
+
+    /// Starts the speaker in the node, on a thread without any capability once the sockets are open.
+    fn speak(&mut self, addresses: &[(&str, Interfaces)]) -> Result<()> {
+        let (sender, wanted) = watch::channel(wanted(addresses)?);
+        let (net, counters) = (File::open(self.node.path())?, Arc::clone(&self.counters));
+        self.wanted = Some(sender);
+        self.speaker = Some(std::thread::spawn(move || {
+            setns(net, CloneFlags::CLONE_NEWNET)?;
+            let sockets = Sockets::open()?;
+            give_up_capabilities()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let (links, follow) = observe().await?;
+                tokio::select! {
+                    end = drive(sockets, wanted, links, counters) => end,
+                    end = follow => end,
+                }
+            })
+        }));
+        Ok(())
+    }
+
+    fn want(&self, addresses: &[(&str, Interfaces)]) -> Result<()> {
+        let sender = self.wanted.as_ref().context("the speaker has ended")?;
+        sender.send(wanted(addresses)?).context("the speaker does not listen")
+    }
+
+    /// Ends the speaker, and says what it ended with.
+    fn end(&mut self) -> Result<()> {
+        self.wanted = None;
+        let speaker = self.speaker.take().context("the speaker has ended")?;
+        speaker.join().map_err(|_| anyhow!("the speaker panicked"))?
+    }
+
+    /// `arping` from the client: the hardware addresses that answered.
+    fn arping(&self, interface: &str, options: &[&str], target: &str) -> Result<Vec<String>> {
+        let output = self
+            .client
+            .command("arping")
+            .args(["-r", "-c", "1", "-w", "1", "-i", interface])
+            .args(options)
+            .arg(target)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
+    }
+
+    /// `ndisc6` from the client: what it found.
+    fn ndisc6(&self, target: &str) -> Result<String> {
+        let found = self.client.command("ndisc6").args(["-q", "-1", "-r", "1", "-w", "1000", target, "eth0"]);
+        Ok(String::from_utf8_lossy(&found.output()?.stdout).trim().to_lowercase())
+    }
+
+    /// Captures on an interface of the client; a capture ends when the interface goes down.
+    fn capture(&self, interface: &str, name: &str) -> Result<Capture> {
+        let file = self.warden.dir().join(format!("{name}.pcap"));
+        let tcpdump = self
+            .client
+            .command("tcpdump")
+            .args(["-Z", "root", "-n", "-U", "--immediate-mode", "-i", interface, "-w"])
+            .arg(&file)
+            .arg("arp or ip6 or vlan")
+            .log(self.warden.dir().join(format!("{name}.tcpdump.log")))
+            .start(&self.warden)?;
+        tcpdump.wait_for_log(SOON, "listening on")?;
+        Ok(Capture { file, _tcpdump: tcpdump })
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        self.wanted = None;
+    }
+}
+
+/// What the client's end of a cable has seen.
+struct Capture {
+    file: PathBuf,
+    _tcpdump: Running,
+}
+
+impl Capture {
+    /// The frames that match a display filter, one line of these fields each.
+    fn frames(&self, filter: &str, fields: &[&str]) -> Result<Vec<String>> {
+        let fields = fields.iter().flat_map(|field| ["-e", field]);
+        let tshark =
+            Spawn::new("tshark").arg("-r").arg(&self.file).args(["-n", "-Y", filter, "-T", "fields"]);
+        let output = tshark.args(fields).output()?;
+        // The last frame may be half written while tcpdump runs; any other complaint is a mistake of ours.
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        if !output.status.success() && !complaint.contains("cut short") {
+            bail!("tshark refused `{filter}`: {complaint}");
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    }
+
+    fn wait(&self, what: &str, filter: &str, count: usize) -> Result<Vec<String>> {
+        wait::until(Duration::from_secs(20), what, || {
+            let frames = self.frames(filter, &["frame.time_relative", "eth.src"])?;
+            Ok((frames.len() >= count).then_some(frames))
+        })
+    }
+
+    /// Nothing that the node sent is malformed, every checksum is right, every hop limit 255.
+    fn assert_sound(&self, node: &str) -> Result<()> {
+        let bad = format!("eth.src == {node} && _ws.malformed");
+        assert_eq!(self.frames(&bad, &["frame.number", "_ws.col.Info"])?, [""; 0], "malformed frames");
+        let ours = format!("eth.src == {node} && icmpv6.type == 136");
+        let advertisements = self.frames(&ours, &["icmpv6.checksum.status", "ipv6.hlim"])?;
+        assert!(advertisements.iter().all(|line| line == "1\t255"), "{advertisements:?}");
+        Ok(())
+    }
+}
+
+fn wanted(addresses: &[(&str, Interfaces)]) -> Result<Wanted> {
+    let entries = addresses.iter().map(|(ip, interfaces)| Ok((ip.parse::<IpAddr>()?, interfaces.clone())));
+    entries.collect::<Result<BTreeMap<_, _>>>().map(Arc::new)
+}
+
+fn only(name: &str) -> Interfaces {
+    Interfaces::Named(BTreeSet::from([Arc::from(name)]))
+}
+
+/// Sends a frame on the client's `eth0`.
+fn send(client: &Net, frame: &wire::Frame) -> Result<()> {
+    client.enter(|| {
+        let eth0: LinkAddr = getifaddrs()?
+            .filter(|interface| interface.interface_name == "eth0")
+            .find_map(|interface| interface.address?.as_link_addr().copied())
+            .context("no eth0")?;
+        let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)?;
+        sendto(wire.as_raw_fd(), &wire::emit(frame), &eth0, MsgFlags::empty())?;
+        Ok(())
+    })
+}
+
+#[test]
+fn every_way_to_ask_gets_one_answer() -> Result<()> {
+    let mut segment = Segment::new(&[(VIP, Interfaces::All), (VIP6, Interfaces::All)])?;
+    let mac = segment.node.mac("eth0")?;
+    let (ours, client_mac): (Mac, Mac) = (mac.parse()?, segment.client.mac("eth0")?.parse()?);
+    let capture = segment.capture("eth0", "first")?;
+    let gratuitous = |vip: &str| {
+        let counts =
+            segment.counters.totals().by_ip.get(&vip.parse::<IpAddr>()?).copied().unwrap_or_default();
+        Ok((counts.gratuitous_sent > 0).then_some(()))
+    };
+    wait::until(SOON, "the first announcement", || gratuitous(VIP6))?;
+
+    let none: [String; 0] = [];
+    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()], "broadcast");
+    assert_eq!(segment.arping("eth0", &["-t", &mac], VIP)?, [mac.as_str()], "unicast");
+    assert_eq!(segment.arping("eth0", &["-0"], VIP)?, [mac.as_str()], "probe");
+    assert_eq!(segment.arping("eth0", &[], "192.0.2.8")?, none, "an address that is nobody's");
+    // These two must get no answer; arping would take an announcement for one, so the capture tells, below.
+    segment.arping("eth0", &["-t", "02:00:00:00:00:99", "-p"], VIP)?;
+    segment.arping("eth0", &["-V", "10"], VIP)?;
+    assert_eq!(segment.ndisc6(VIP6)?, mac, "multicast solicitation");
+    assert_eq!(segment.ndisc6("2001:db8::8")?, "", "an address that is nobody's");
+
+    // The kernel's own probe of an entry that it has: unicast. It believes only an answer with S set.
+    segment.client.ip(&format!("neigh replace {VIP6} lladdr {mac} dev eth0 nud probe"))?;
+    wait::until_true(SOON, "the kernel's unicast probe to be answered", || {
+        Ok(segment.client.ip(&format!("neigh show {VIP6} dev eth0"))?.contains("REACHABLE"))
+    })?;
+    // The same without the option that says where the asker is, and the search for duplicates.
+    for (source, destination, to) in [
+        (CLIENT6, VIP6.parse()?, ours),
+        ("::", wire::solicited_node(VIP6.parse()?), wire::multicast_mac(wire::solicited_node(VIP6.parse()?))),
+    ] {
+        let message = wire::Solicitation {
+            source: source.parse()?,
+            destination,
+            target: VIP6.parse::<Ipv6Addr>()?,
+            link_layer: None,
+        };
+        let message = wire::Message::Solicitation(message);
+        send(&segment.client, &wire::Frame { destination: to, source: client_mac, message })?;
+    }
+    let answers = "icmpv6.nd.na.target_address == 2001:db8::7 && (icmpv6.nd.na.flag.s == 1)";
+    capture.wait("the answer without the option", answers, 3)?;
+    let to_all = "icmpv6.nd.na.target_address == 2001:db8::7 && ipv6.dst == ff02::1";
+    let announced =
+        || segment.counters.totals().by_ip.get(&IpAddr::V6(VIP6.parse().ok()?)).map(|c| c.gratuitous_sent);
+    capture.wait("the answer to all", to_all, usize::try_from(announced().unwrap_or(0))? + 1)?;
+
+    // Nothing was answered twice, and nothing else was answered: not what was for another station, not what was in
+    // a VLAN that the node has no interface for.
+    for unanswered in ["eth.dst == 02:00:00:00:00:99", "vlan.id == 10"] {
+        let asked = format!("arp.opcode == 1 && arp.dst.proto_ipv4 == {VIP} && {unanswered}");
+        assert_eq!(capture.frames(&asked, &["frame.number"])?.len(), 1, "{unanswered}");
+    }
+    let replies = format!("arp.opcode == 2 && eth.src == {mac} && eth.dst == {client_mac}");
+    assert_eq!(capture.frames(&replies, &["arp.src.proto_ipv4"])?, [VIP, VIP, VIP]);
+    let flags = ["icmpv6.nd.na.flag.s", "icmpv6.nd.na.flag.o", "icmpv6.nd.na.flag.r", "icmpv6.opt.linkaddr"];
+    let line = format!("1\t1\t0\t{mac}");
+    assert_eq!(capture.frames(answers, &flags)?, [line.as_str(); 3]);
+    capture.assert_sound(&mac)?;
+    let totals = segment.counters.totals();
+    let counts = |vip: &str| totals.by_ip.get(&vip.parse::<IpAddr>().unwrap()).copied().unwrap_or_default();
+    assert_eq!((counts(VIP).requests_received, counts(VIP).responses_sent), (3, 3));
+    assert_eq!((counts(VIP6).requests_received, counts(VIP6).responses_sent), (4, 4));
+    assert_eq!(totals.unsent, 0);
+    segment.end()
+}
+
+#[test]
+fn interfaces_come_and_go() -> Result<()> {
+    let mut segment = Segment::new(&[])?;
+    let mac = segment.node.mac("eth0")?;
+    let capture = segment.capture("eth0", "first")?;
+    segment.want(&[(VIP, Interfaces::All), (VIP6, Interfaces::All), ("192.0.2.8", only("eth1"))])?;
+    let garp = |mac: &str| format!("arp.isgratuitous && eth.src == {mac} && arp.src.proto_ipv4 == {VIP}");
+    capture.wait("a burst", &garp(&mac), 4)?;
+    let both = capture.frames(&garp(&mac), &["arp.opcode", "eth.dst", "arp.dst.proto_ipv4"])?;
+    assert_eq!(both[..2], [format!("1\tff:ff:ff:ff:ff:ff\t{VIP}"), format!("2\tff:ff:ff:ff:ff:ff\t{VIP}")]);
+    let unsolicited = "icmpv6.nd.na.flag.s == 0 && icmpv6.nd.na.flag.o == 1 && ipv6.dst == ff02::1";
+    capture.wait("an unsolicited advertisement", unsolicited, 1)?;
+    let group = "icmpv6.mldr.mar.multicast_address == ff02::1:ff00:7";
+    capture.wait("the group's report to switches that snoop", group, 1)?;
+    assert_eq!(segment.arping("eth0", &[], "192.0.2.8")?, [""; 0], "not announced on this interface");
+
+    // An interface that appears later.
+    segment.node.cable("eth1", &[], &segment.client, "eth1", &["192.0.2.10/24"])?;
+    let mac1 = segment.node.mac("eth1")?;
+    wait::until_true(SOON, "an answer on the new interface", || {
+        Ok(segment.arping("eth1", &[], "192.0.2.8")? == [mac1.as_str()])
+    })?;
+    assert_eq!(segment.arping("eth1", &[], VIP)?, [mac1.as_str()], "each with its own hardware address");
+    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()]);
+    let member = |interface: &str| -> Result<bool> {
+        let groups = segment.node.command("cat").arg("/proc/net/igmp6").text()?;
+        Ok(groups.lines().any(|l| l.contains(interface) && l.contains("ff0200000000000000000001ff000007")))
+    };
+    wait::until_true(SOON, "the group on the new interface", || member("eth1"))?;
+
+    // The cable is pulled at the far end, and plugged in again.
+    segment.client.ip("link set dev eth0 down")?;
+    wait::until_true(SOON, "the group to be left with the carrier gone", || Ok(!member("eth0")?))?;
+    segment.client.ip("link set dev eth0 up")?;
+    let again = segment.capture("eth0", "again")?;
+    again.wait("a burst when the carrier is back", &garp(&mac), 4)?;
+    assert!(member("eth0")?, "the group is joined again");
+    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()]);
+
+    // Another hardware address, as a bond takes it in a failover.
+    segment.node.ip("link set dev eth1 address 02:00:00:00:00:77")?;
+    wait::until_true(SOON, "an answer from the new hardware address", || {
+        Ok(segment.arping("eth1", &[], VIP)? == ["02:00:00:00:00:77"])
+    })?;
+
+    // An interface that goes away altogether, and an address that is withdrawn.
+    segment.node.ip("link delete dev eth1")?;
+    segment.want(&[(VIP6, Interfaces::All)])?;
+    wait::until_true(SOON, "no more answers for what is withdrawn", || {
+        Ok(segment.arping("eth0", &[], VIP)?.is_empty())
+    })?;
+    assert_eq!(segment.ndisc6(VIP6)?, mac);
+    assert_eq!(segment.counters.totals().by_ip.keys().collect::<Vec<_>>(), [&VIP6.parse::<IpAddr>()?]);
+    capture.assert_sound(&mac)?;
+    segment.end()
+}
+
+/// What answers the client on `eth1`, until it is `expected` and nothing else.
+fn answers(segment: &Segment, expected: &str, what: &str) -> Result<()> {
+    wait::until_true(SOON, what, || Ok(segment.arping("eth1", &["-t", expected], VIP)? == [expected]))
+}
+
+#[test]
+fn a_bridge_answers_for_its_ports() -> Result<()> {
+    let mut segment = Segment::new(&[(VIP, Interfaces::All)])?;
+    segment.node.cable("eth1", &[], &segment.client, "eth1", &["192.0.2.10/24"])?;
+    let (port, bridge) = (segment.node.mac("eth1")?, "02:00:00:00:00:b0");
+    answers(&segment, &port, "an answer from the interface")?;
+    segment.node.bridge("br0")?;
+    segment.node.ip(&format!("link set dev br0 address {bridge}"))?;
+    segment.node.ip("link set dev eth1 master br0")?;
+    answers(&segment, bridge, "an answer from the bridge")?;
+    let capture = segment.capture("eth1", "bridge")?;
+    answers(&segment, bridge, "another answer from the bridge")?;
+    let client = segment.client.mac("eth1")?;
+    let replies = capture.frames(&format!("arp.opcode == 2 && eth.dst == {client}"), &["eth.src"])?;
+    assert_eq!(replies, [bridge], "one answer, though port and bridge both saw the question");
+    // Leaving the bridge is a notice of deletion, but in the bridge's family only.
+    segment.node.ip("link set dev eth1 nomaster")?;
+    answers(&segment, &port, "an answer from the interface again")?;
+    segment.end()
+}
+
+#[test]
+fn a_missing_capability_is_named() -> Result<()> {
+    let refused = std::thread::spawn(|| give_up_capabilities().map(|()| Sockets::open().map(drop)));
+    let refused = refused.join().map_err(|_| anyhow!("the thread panicked"))??;
+    let message = format!("{:#}", refused.err().context("sockets opened without the capability")?);
+    assert!(message.contains("CAP_NET_RAW") && message.contains("setcap"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn dropped_notices_are_made_up_for() -> Result<()> {
+    const BRIDGES: usize = 400;
+    let warden = Warden::start()?;
+    let node = Net::create(&warden, "node")?;
+    let batch = warden.dir().join("bridges");
+    let lines: String = (0..BRIDGES).map(|n| format!("link add name b{n} type bridge\n")).collect();
+    std::fs::write(&batch, lines)?;
+    node.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (mut links, follow) = observe().await?;
+            assert_eq!(links.borrow().values().map(|link| link.name.to_string()).collect::<Vec<_>>(), ["lo"]);
+            // Nobody reads meanwhile: far more notices than the socket holds.
+            Spawn::new("ip").args(["-n", node.name(), "-batch"]).arg(&batch).text()?;
+            let all = async {
+                links.wait_for(|links| links.len() > BRIDGES).await?;
+                Ok(())
+            };
+            let both = async {
+                tokio::select! { end = follow => end, end = all => end }
+            };
+            tokio::time::timeout(SOON, both).await.context("interfaces are missing")?
+        })
+    })
+}
+
+#[test]
+fn a_claim_by_another_station_is_noticed() -> Result<()> {
+    let mut segment = Segment::new(&[(VIP, Interfaces::All), (VIP6, Interfaces::All)])?;
+    let claims = |vip: &str| -> Result<u64> {
+        let totals = segment.counters.totals();
+        Ok(totals.by_ip.get(&vip.parse::<IpAddr>()?).map_or(0, |counts| counts.foreign_claims))
+    };
+    segment.arping("eth0", &["-U", "-P", "-S", VIP], VIP)?;
+    wait::until_true(SOON, "the claim by ARP", || Ok(claims(VIP)? > 0))?;
+    let client: Mac = segment.client.mac("eth0")?.parse()?;
+    let all = "ff02::1".parse()?;
+    let message = wire::Advertisement {
+        source: CLIENT6.parse()?,
+        destination: all,
+        target: VIP6.parse()?,
+        router: false,
+        solicited: false,
+        overrides: true,
+        link_layer: Some(client),
+    };
+    let message = wire::Message::Advertisement(message);
+    send(&segment.client, &wire::Frame { destination: wire::multicast_mac(all), source: client, message })?;
+    wait::until_true(SOON, "the claim by NDP", || Ok(claims(VIP6)? == 1))?;
+    segment.end()
+}
+
+#[test]
+fn thousands_of_addresses_keep_nobody_waiting() -> Result<()> {
+    let mut segment = Segment::new(&[])?;
+    let texts: Vec<String> = (0..5000_u32)
+        .flat_map(|n| {
+            [format!("10.1.{}.{}", n / 250, n % 250), format!("2001:db8::{:x}:{:x}", n / 100, n % 100)]
+        })
+        .collect();
+    let many: Vec<(&str, Interfaces)> = texts.iter().map(|text| (text.as_str(), Interfaces::All)).collect();
+    let began = wait::now();
+    segment.want(&many)?;
+    let announced = || segment.counters.totals().by_ip.len();
+    wait::until_true(SOON, "the first announcement", || Ok(announced() > 0))?;
+    let (mut asked, mut slowest) = (0, Duration::ZERO);
+    while announced() < many.len() {
+        let before = wait::now();
+        segment
+            .client
+            .command("arping")
+            .args(["-q", "-c", "1", "-C", "1", "-w", "1", "-i", "eth0", ASKED])
+            .text()?;
+        slowest = slowest.max(before.elapsed());
+        asked += 1;
+        assert!(began.elapsed() < Duration::from_secs(30), "{} announced", announced());
+    }
+    eprintln!("10000 addresses announced in {:?}; slowest of {asked} arpings {slowest:?}", began.elapsed());
+    let counts = segment.counters.totals().by_ip.get(&ASKED.parse::<IpAddr>()?).copied().unwrap_or_default();
+    assert!(asked > 3, "too quick to have asked during the announcements");
+    assert_eq!((counts.requests_received, counts.responses_sent), (asked, asked));
+    // More than one socket's memory takes.
+    wait::until_true(SOON, "every group", || {
+        let groups = segment.node.command("cat").arg("/proc/net/igmp6").text()?;
+        Ok(groups.lines().filter(|line| line.contains("ff0200000000000000000001ff")).count() >= 5000)
+    })?;
+    let solicited = segment.ndisc6("2001:db8::31:63")?;
+    assert_eq!(solicited, segment.node.mac("eth0")?);
+    segment.end()
+}

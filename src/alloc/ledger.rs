@@ -1,0 +1,117 @@
+//! Who uses which address, in this pass.
+
+use super::{
+    Reason,
+    claim::{Claim, backends, sharing_key},
+};
+use crate::{
+    config::{Config, Pool},
+    names::{PoolName, ServiceKey},
+    net::Range,
+    world::{Service, World},
+};
+use std::{collections::BTreeMap, iter, net::IpAddr};
+
+pub(super) struct Ledger<'a> {
+    config: &'a Config,
+    users: BTreeMap<IpAddr, Vec<(&'a ServiceKey, &'a Service)>>,
+    /// By range: an address before which none is free. Keeps a pass over many newcomers linear.
+    full_until: BTreeMap<Range, IpAddr>,
+}
+
+impl<'a> Ledger<'a> {
+    pub(super) const fn new(config: &'a Config) -> Self {
+        Self { config, users: BTreeMap::new(), full_until: BTreeMap::new() }
+    }
+
+    pub(super) const fn config(&self) -> &'a Config {
+        self.config
+    }
+
+    /// Notes that `service`, which is not ours, uses `ips`.
+    pub(super) fn reserve(&mut self, key: &'a ServiceKey, service: &'a Service, ips: &[IpAddr]) {
+        for ip in ips {
+            self.users.entry(*ip).or_default().push((key, service));
+        }
+    }
+
+    /// Notes that `claim` uses `ips`, all of one pool, if it may.
+    pub(super) fn take(
+        &mut self,
+        world: &World,
+        claim: &Claim<'a>,
+        ips: &[IpAddr],
+    ) -> Result<PoolName, Reason> {
+        let outside = || Reason::NotInAPool(ips.to_vec());
+        let (name, pool) = ips.first().and_then(|ip| self.config.pool_of(*ip)).ok_or_else(outside)?;
+        if !ips.iter().all(|ip| pool.contains(*ip)) {
+            return Err(outside());
+        }
+        if !is_for(pool, world, claim) {
+            return Err(Reason::PoolNotForService(name.clone()));
+        }
+        for ip in ips {
+            self.may_use(claim, *ip)?;
+        }
+        self.reserve(claim.key, claim.service, ips);
+        Ok(name.clone())
+    }
+
+    /// Forgets that the Service `key` uses `ips`.
+    pub(super) fn release(&mut self, key: &ServiceKey, ips: &[IpAddr]) {
+        self.full_until.clear();
+        for ip in ips {
+            if let Some(users) = self.users.get_mut(ip) {
+                users.retain(|(user, _)| *user != key);
+            }
+        }
+    }
+
+    /// The lowest address of `range` that `pool` hands out and nobody has.
+    pub(super) fn first_free(&mut self, pool: &Pool, range: &Range) -> Option<IpAddr> {
+        let start = *self.full_until.get(range).unwrap_or(&range.first());
+        let free = |ip: &IpAddr| pool.hands_out(*ip) && self.users.get(ip).is_none_or(Vec::is_empty);
+        let found = iter::successors(Some(start), |ip| range.after(*ip)).find(free);
+        self.full_until.insert(*range, found.unwrap_or(range.last()));
+        found
+    }
+
+    /// Whether `claim` may use `ip` beside those who have it: same key, same Pods where that matters, other ports.
+    pub(super) fn may_use(&self, claim: &Claim<'_>, ip: IpAddr) -> Result<(), Reason> {
+        let key = sharing_key(claim.service);
+        for (user, service) in self.users.get(&ip).into_iter().flatten() {
+            if *user == claim.key {
+                continue;
+            }
+            if key.is_none() || key != sharing_key(service) {
+                return Err(Reason::InUse(ip, (*user).clone()));
+            }
+            if backends(claim.service) != backends(service) {
+                return Err(Reason::OtherBackends(ip, (*user).clone()));
+            }
+            if let Some((transport, port)) = claim.ports().iter().find(|port| service.ports.contains(port)) {
+                return Err(Reason::PortInUse {
+                    ip,
+                    transport: *transport,
+                    port: *port,
+                    user: (*user).clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `pool` is for the Service of `claim`: its namespace and its labels are among those the pool names.
+pub(super) fn is_for(pool: &Pool, world: &World, claim: &Claim<'_>) -> bool {
+    let Some(pinning) = &pool.pinning else { return true };
+    let namespace = &claim.key.namespace;
+    let any_namespace = pinning.namespaces.is_empty() && pinning.namespace_selectors.is_empty();
+    let selected = || {
+        let labels = world.namespaces.get(namespace).cloned().unwrap_or_default();
+        pinning.namespace_selectors.iter().any(|s| s.matches(&labels))
+    };
+    (any_namespace || pinning.namespaces.contains(namespace) || selected())
+        && (pinning.service_selectors.is_empty()
+            || pinning.service_selectors.iter().any(|s| s.matches(&claim.service.labels)))
+}

@@ -1,0 +1,201 @@
+//! FRR's configuration as data: plan → FRRConfiguration → [`Model`] → text, and [`Model`] × [`Model`] → delta.
+//!
+//! Every prefix is one `network` line that names its policy class: a route-map that tags it with a large community
+//! of ours. Each neighbour's out-map has one entry for each class it may have, which matches the tag, sets the
+//! attributes and strips the tag. So a Service that comes or goes is one line, whatever the number of neighbours,
+//! and no prefix-list changes, which would start FRR's route-map delay.
+//!
+//! Nothing here touches the world. Every text that reaches FRR is a number, an address or a [`Word`].
+
+mod build;
+mod class;
+mod delta;
+mod line;
+mod merge;
+mod read;
+mod render;
+
+pub use build::{Built, build};
+pub use class::{Class, ClassId};
+pub use delta::{Daemon, Line, Step, Subject, delta};
+pub use merge::merge;
+pub use read::{Found, read};
+pub use render::render;
+
+use crate::{
+    config::{Neighbor, RemoteAs, Timers},
+    names::{Asn, Word},
+    net::Family,
+    plan::Attributes,
+};
+use ipnet::IpNet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::Ipv4Addr,
+};
+
+/// Everything that is wanted of FRR on this node, or that was found in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// How much the daemons log to their standard output; `None` leaves them alone.
+    pub log: Option<LogLevel>,
+    /// BFD profiles by name.
+    pub bfd: BTreeMap<Word, BfdProfile>,
+    /// Policy classes: each a community list and a route-map, both determined by the id.
+    pub classes: BTreeSet<ClassId>,
+    /// Inbound and outbound route-maps, by what precedes `-in` and `-out` in their names.
+    pub policies: BTreeMap<Word, Policy>,
+    /// BGP instances by VRF; `None` is the default one.
+    pub routers: BTreeMap<Option<Word>, Router>,
+}
+
+/// `log stdout`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// `debugging`.
+    Debugging,
+    /// `informational`.
+    Informational,
+    /// `warnings`.
+    Warnings,
+    /// `errors`.
+    Errors,
+    /// `emergencies`: nothing, in practice.
+    Emergencies,
+}
+
+impl LogLevel {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Debugging, Self::Informational, Self::Warnings, Self::Errors, Self::Emergencies];
+}
+
+impl fmt::Display for LogLevel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Debugging => "debugging",
+            Self::Informational => "informational",
+            Self::Warnings => "warnings",
+            Self::Errors => "errors",
+            Self::Emergencies => "emergencies",
+        })
+    }
+}
+
+/// A BFD profile; `None` is FRR's default, and a value equal to that default is `None`. Times in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BfdProfile {
+    /// `detect-multiplier`.
+    pub detect_multiplier: Option<u32>,
+    /// `transmit-interval`.
+    pub transmit_interval: Option<u32>,
+    /// `receive-interval`.
+    pub receive_interval: Option<u32>,
+    /// `minimum-ttl`.
+    pub minimum_ttl: Option<u32>,
+    /// `passive-mode`.
+    pub passive_mode: bool,
+    /// `echo-mode`.
+    pub echo_mode: bool,
+    /// `echo transmit-interval`.
+    pub echo_transmit_interval: Option<u32>,
+    /// `echo receive-interval`.
+    pub echo_receive_interval: Option<u32>,
+}
+
+/// `router bgp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Router {
+    /// Our AS.
+    pub asn: Asn,
+    /// `bgp router-id`; `None` lets FRR choose.
+    pub id: Option<Ipv4Addr>,
+    /// Whether it has the lines that each of our instances begins with; always set in a wanted model.
+    pub prepared: bool,
+    /// Sessions.
+    pub sessions: BTreeMap<Neighbor, Session>,
+    /// `network` lines, and the class of each.
+    pub networks: BTreeMap<IpNet, ClassId>,
+}
+
+/// Everything about a neighbour but what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its AS.
+    pub remote_as: RemoteAs,
+    /// The AS we show it, in place of ours.
+    pub local_as: Option<Asn>,
+    /// BFD, and the profile it runs with.
+    pub bfd: Option<Word>,
+    /// TCP-MD5 password.
+    pub password: Option<Word>,
+    /// The port to dial; `None` is 179.
+    pub port: Option<u16>,
+    /// Whether it may be more than one hop away; never set where FRR would ignore it.
+    pub multihop: bool,
+    /// Skip the check that its address is on a connected network.
+    pub skip_connected_check: bool,
+    /// The address or the interface to come from.
+    pub source: Option<Word>,
+    /// Keepalive and hold.
+    pub timers: Option<Timers>,
+    /// Seconds between attempts to connect.
+    pub connect_time: Option<u16>,
+    /// Graceful restart.
+    pub graceful_restart: bool,
+    /// Unicast families it carries.
+    pub families: BTreeSet<Family>,
+}
+
+/// The route-maps of one neighbour: `ID-in` lets nothing in, `ID-out` has an entry for each class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether `ID-in` has its `deny 20`. It always has where we made it; others may add entries before.
+    pub inbound: bool,
+    /// Entries of `ID-out`, by sequence number. After them comes a `deny`, so that the map always exists.
+    pub entries: BTreeMap<u16, Entry>,
+}
+
+impl Policy {
+    /// The sequence number of the `deny` that ends `ID-out`.
+    pub const LAST: u16 = u16::MAX;
+    /// The sequence number of the `deny` in `ID-in`, as MetalLB has it.
+    pub const INBOUND: u16 = 20;
+}
+
+/// A permit entry of an out-map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The class that it lets out; `None` for an entry that is not as we write them, never in a wanted model.
+    pub class: Option<ClassId>,
+    /// What the prefixes of that class carry.
+    pub attributes: Attributes,
+}
+
+/// What precedes `-in` and `-out` in the names of a neighbour's route-maps: MetalLB's naming, which users' own
+/// additions to these maps rely on.
+#[must_use]
+pub fn policy_name(neighbor: &Neighbor, vrf: Option<&Word>) -> Option<Word> {
+    match vrf {
+        None => Word::new(&name(neighbor)).ok(),
+        Some(vrf) => Word::new(&format!("{}-{vrf}", name(neighbor))).ok(),
+    }
+}
+
+/// A neighbour as FRR's lines call it.
+#[must_use]
+pub fn name(neighbor: &Neighbor) -> String {
+    match neighbor {
+        Neighbor::Address(ip) => ip.to_string(),
+        Neighbor::Interface(name) => name.to_string(),
+    }
+}
+
+/// A family as `address-family` calls it.
+pub(crate) const fn afi(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}

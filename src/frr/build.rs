@@ -1,0 +1,226 @@
+//! Plan → FRRConfiguration: what MetalLB would write for this node, and nothing that users could not write too.
+//!
+//! Two peers that FRR cannot hold together do not stop the others: the first by name stands, the later one gets a
+//! problem.
+
+use super::{Subject, policy_name};
+use crate::{
+    api,
+    config::{BfdProfile, Community, Config, Kind, Neighbor, ObjectRef, Peer, Problems, RemoteAs},
+    names::{Asn, NodeName, PeerName, Word},
+    net::Family,
+    plan::{Attributes, Plan, Session},
+};
+use ipnet::IpNet;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{Duration, ObjectMeta};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::Ipv4Addr,
+    sync::Arc,
+};
+
+/// What this node's plan is in FRR's terms, and who asked for it.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The object `metallb-NODE`.
+    pub object: api::FRRConfiguration,
+    /// Peers that had to be left out.
+    pub problems: Problems,
+    peers: BTreeMap<(Option<Word>, Neighbor), PeerName>,
+}
+
+impl Built {
+    /// The object that asked for `subject`; `None` for what serves several, and for prefixes, which only the plan
+    /// knows the Services of.
+    #[must_use]
+    pub fn owner(&self, subject: &Subject) -> Option<ObjectRef> {
+        let peer = |name: &PeerName| ObjectRef { kind: Kind::BGPPeer, name: name.to_string() };
+        match subject {
+            Subject::Neighbor(vrf, neighbor) => self.peers.get(&(vrf.clone(), neighbor.clone())).map(peer),
+            Subject::Policy(id) => self
+                .peers
+                .iter()
+                .find(|((vrf, neighbor), _)| policy_name(neighbor, vrf.as_ref()).as_ref() == Some(id))
+                .map(|(_, name)| peer(name)),
+            Subject::BfdProfile(name) => {
+                Some(ObjectRef { kind: Kind::BFDProfile, name: name.as_str().to_owned() })
+            }
+            Subject::Node | Subject::Router(_) | Subject::Class(_) | Subject::Prefix(..) => None,
+        }
+    }
+}
+
+/// The FRRConfiguration of node `me`.
+#[must_use]
+pub fn build(me: &NodeName, plan: &Plan, config: &Config) -> Built {
+    let mut problems = Problems::default();
+    let mut routers: BTreeMap<Option<Word>, (Asn, Option<Ipv4Addr>)> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    let mut sessions: BTreeMap<(Option<Word>, Neighbor), (&PeerName, &Session)> = BTreeMap::new();
+    for (name, session) in &plan.bgp {
+        match admit(&session.peer, &mut routers, &mut taken) {
+            Ok(()) => {
+                let key = (session.peer.vrf.clone(), session.peer.neighbor.clone());
+                sessions.insert(key, (name, session));
+            }
+            Err((field, what)) => {
+                problems.add(ObjectRef { kind: Kind::BGPPeer, name: name.to_string() }, field, what);
+            }
+        }
+    }
+    let routers = routers.into_iter().map(|(vrf, (asn, id))| {
+        let mine = sessions.iter().filter(|((v, _), _)| *v == vrf);
+        let mut prefixes = BTreeSet::new();
+        let neighbors = mine
+            .map(|(_, (_, session))| {
+                let routes = carried(session);
+                prefixes.extend(routes.iter().map(|(prefix, _)| *prefix));
+                neighbor(&session.peer, &routes)
+            })
+            .collect();
+        api::FRRRouter {
+            asn: asn.get(),
+            id: id.map(|id| id.to_string()).unwrap_or_default(),
+            vrf: vrf.map(|vrf| vrf.to_string()).unwrap_or_default(),
+            neighbors,
+            prefixes: prefixes.into_iter().map(api::FRRPrefix::Net).collect(),
+            ..Default::default()
+        }
+    });
+    let spec = api::FRRConfigurationSpec {
+        bgp: api::FRRBgp {
+            routers: routers.collect(),
+            bfd_profiles: config.bfd.values().map(|p| profile(p)).collect(),
+        },
+        node_selector: LabelSelector {
+            match_labels: Some([("kubernetes.io/hostname".to_owned(), me.to_string())].into()),
+            ..Default::default()
+        },
+        ..Default::default()
+    };
+    let metadata = ObjectMeta { name: Some(format!("metallb-{me}")), ..Default::default() };
+    let object = api::FRRConfiguration { metadata, spec, status: None };
+    let peers = sessions.into_iter().map(|(key, (name, _))| (key, name.clone())).collect();
+    Built { object, problems, peers }
+}
+
+/// Lets `peer` in beside those before it, or says which field keeps it out.
+fn admit(
+    peer: &Peer,
+    routers: &mut BTreeMap<Option<Word>, (Asn, Option<Ipv4Addr>)>,
+    taken: &mut BTreeSet<Word>,
+) -> Result<(), (&'static str, String)> {
+    let field = match peer.neighbor {
+        Neighbor::Address(_) => "spec.peerAddress",
+        Neighbor::Interface(_) => "spec.interface",
+    };
+    let Some(id) = policy_name(&peer.neighbor, peer.vrf.as_ref()) else {
+        return Err((field, "is too long together with the VRF".to_owned()));
+    };
+    if taken.contains(&id) {
+        let what = "already exists, FRR mode doesn't support duplicate BGPPeers selecting the same node";
+        return Err((field, format!("peer {id} {what}")));
+    }
+    if let Some((asn, router_id)) = routers.get(&peer.vrf) {
+        if *asn != peer.my_asn {
+            let what = "every BGPPeer of a node and VRF must have the same, and an earlier one has";
+            return Err(("spec.myASN", format!("{what} {asn}")));
+        }
+        if *router_id != peer.router_id {
+            let what = "every BGPPeer of a node and VRF must have the same, and an earlier one has";
+            let other = router_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+            return Err(("spec.routerID", format!("{what} {other}")));
+        }
+    }
+    routers.insert(peer.vrf.clone(), (peer.my_asn, peer.router_id));
+    taken.insert(id);
+    Ok(())
+}
+
+/// The routes of the families that the session carries.
+fn carried(session: &Session) -> Vec<(IpNet, &Arc<Attributes>)> {
+    let only = match (&session.peer.neighbor, session.peer.dual_stack) {
+        (Neighbor::Address(ip), false) => Some(Family::of(*ip)),
+        _ => None,
+    };
+    let routes = session.routes.iter().map(|(prefix, attributes)| (*prefix, attributes));
+    routes.filter(|(prefix, _)| only.is_none_or(|family| family == Family::of_net(*prefix))).collect()
+}
+
+fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighbor {
+    let seconds = |s: u16| Duration::from(std::time::Duration::from_secs(s.into()));
+    let (asn, dynamic_asn) = match peer.remote_as {
+        RemoteAs::Number(asn) => (asn.get(), None),
+        RemoteAs::Internal => (0, Some(api::FRRDynamicAsn::Internal)),
+        RemoteAs::External => (0, Some(api::FRRDynamicAsn::External)),
+    };
+    let (address, interface) = match &peer.neighbor {
+        Neighbor::Address(ip) => (ip.to_string(), String::new()),
+        Neighbor::Interface(name) => (String::new(), name.to_string()),
+    };
+    api::FRRNeighbor {
+        asn,
+        dynamic_asn,
+        address,
+        interface,
+        source_address: peer.source.map(|ip| ip.to_string()).unwrap_or_default(),
+        port: Some(peer.port),
+        password: peer.password.as_ref().map(ToString::to_string).unwrap_or_default(),
+        hold_time: peer.timers.map(|t| seconds(t.hold)),
+        keepalive_time: peer.timers.map(|t| seconds(t.keepalive)),
+        connect_time: peer.connect_time.map(seconds),
+        ebgp_multi_hop: peer.ebgp_multihop,
+        bfd_profile: peer.bfd.as_ref().map(ToString::to_string).unwrap_or_default(),
+        enable_graceful_restart: peer.graceful_restart,
+        to_advertise: advertise(routes),
+        dual_stack_address_family: peer.dual_stack,
+        local_asn: peer.local_asn.map_or(0, Asn::get),
+        ..Default::default()
+    }
+}
+
+fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
+    let mut preferences: BTreeMap<u32, Vec<api::FRRPrefix>> = BTreeMap::new();
+    let mut communities: BTreeMap<Community, Vec<api::FRRPrefix>> = BTreeMap::new();
+    for (prefix, attributes) in routes {
+        let prefix = api::FRRPrefix::Net(*prefix);
+        if let Some(preference) = attributes.local_pref {
+            preferences.entry(preference).or_default().push(prefix.clone());
+        }
+        for community in &attributes.communities {
+            communities.entry(*community).or_default().push(prefix.clone());
+        }
+    }
+    let with_local_pref = preferences
+        .into_iter()
+        .map(|(local_pref, prefixes)| api::FRRLocalPref { prefixes, local_pref })
+        .collect();
+    let mut with_community: Vec<_> = communities
+        .into_iter()
+        .map(|(community, prefixes)| api::FRRCommunity { prefixes, community: community.to_string() })
+        .collect();
+    with_community.sort_by(|a, b| a.community.cmp(&b.community));
+    api::FRRAdvertise {
+        allowed: api::FRRAllowedOut {
+            prefixes: routes.iter().map(|(prefix, _)| api::FRRPrefix::Net(*prefix)).collect(),
+            ..Default::default()
+        },
+        with_local_pref,
+        with_community,
+        ..Default::default()
+    }
+}
+
+fn profile(profile: &BfdProfile) -> api::FRRBfdProfile {
+    api::FRRBfdProfile {
+        name: profile.name.to_string(),
+        receive_interval: profile.receive_interval,
+        transmit_interval: profile.transmit_interval,
+        detect_multiplier: profile.detect_multiplier,
+        echo_interval: profile.echo_interval,
+        echo_mode: Some(profile.echo_mode),
+        passive_mode: Some(profile.passive_mode),
+        minimum_ttl: profile.minimum_ttl,
+    }
+}

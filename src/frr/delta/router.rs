@@ -1,0 +1,157 @@
+//! BGP instances: settings, sessions, networks.
+
+use super::{Daemon, Line, Step, Subject};
+use crate::{
+    config::Neighbor,
+    frr::{Model, Router, Session, line, policy_name},
+    names::Word,
+    net::Family,
+};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+pub(super) fn routers(from: &Model, to: &Model, steps: &mut Vec<Step>) {
+    // an instance cannot change its AS
+    let stays = |vrf: &Option<Word>, router: &Router| {
+        to.routers.get(vrf).is_some_and(|wanted| wanted.asn == router.asn)
+    };
+    for (vrf, router) in from.routers.iter().filter(|(vrf, router)| !stays(vrf, router)) {
+        let text = format!("no {}", line::router(router, vrf.as_ref()));
+        steps.push(Step::plain(vec![text], &Subject::Router(vrf.clone())));
+    }
+    for (vrf, wanted) in &to.routers {
+        let had = from.routers.get(vrf).filter(|had| had.asn == wanted.asn);
+        let at = At { vrf, head: line::router(wanted, vrf.as_ref()) };
+        at.settings(had, wanted, steps);
+        for family in FAMILIES {
+            at.activation(had, wanted, family, steps);
+        }
+        for family in FAMILIES {
+            at.networks(had, wanted, family, steps);
+        }
+    }
+}
+
+/// One instance.
+struct At<'a> {
+    vrf: &'a Option<Word>,
+    head: String,
+}
+
+impl At<'_> {
+    fn subject(&self) -> Subject {
+        Subject::Router(self.vrf.clone())
+    }
+
+    fn push(&self, family: Option<Family>, lines: Vec<Line>, steps: &mut Vec<Step>) {
+        let mut context = vec![Line { text: self.head.clone(), subject: self.subject() }];
+        if let Some(family) = family {
+            context.push(Line { text: line::family(family), subject: self.subject() });
+        }
+        steps.push(Step { daemon: Daemon::Bgp, context, lines, undo: None });
+    }
+
+    fn settings(&self, had: Option<&Router>, wanted: &Router, steps: &mut Vec<Step>) {
+        let mut lines = Vec::new();
+        let own = |text: String| Line { text, subject: self.subject() };
+        if !had.is_some_and(|had| had.prepared) {
+            lines.extend(line::ROUTER.map(|text| own(text.to_owned())));
+        }
+        match (had.and_then(|had| had.id), wanted.id) {
+            (a, b) if a == b => {}
+            (_, Some(id)) => lines.push(own(format!("bgp router-id {id}"))),
+            (_, None) => lines.push(own("no bgp router-id".to_owned())),
+        }
+        let none = BTreeMap::new();
+        let sessions = had.map_or(&none, |had| &had.sessions);
+        for (neighbor, session) in sessions {
+            if !stays(neighbor, session, &wanted.sessions) {
+                let text = format!("no {}", line::remote_as(neighbor, session.remote_as));
+                lines.push(self.about(neighbor, text));
+            }
+        }
+        for (neighbor, session) in &wanted.sessions {
+            let had = sessions.get(neighbor).filter(|had| had.remote_as == session.remote_as);
+            if had == Some(session) {
+                continue;
+            }
+            if had.is_none() {
+                lines.push(self.about(neighbor, line::remote_as(neighbor, session.remote_as)));
+            }
+            let had = had.map(|had| line::options(neighbor, had)).unwrap_or_default();
+            let options = line::options(neighbor, session);
+            // the other way round: a BFD profile goes before BFD
+            for (_, text) in had.iter().rev().filter(|(setting, _)| !options.contains_key(setting)) {
+                lines.push(self.about(neighbor, format!("no {text}")));
+            }
+            for (_, text) in options.iter().filter(|(setting, text)| had.get(setting) != Some(text)) {
+                lines.push(self.about(neighbor, text.clone()));
+            }
+        }
+        if had.is_none() || !lines.is_empty() {
+            self.push(None, lines, steps);
+        }
+    }
+
+    fn activation(&self, had: Option<&Router>, wanted: &Router, family: Family, steps: &mut Vec<Step>) {
+        let active = |neighbor: &Neighbor, router: Option<&Router>| {
+            let session = router.and_then(|router| router.sessions.get(neighbor));
+            session.is_some_and(|session| session.families.contains(&family))
+        };
+        let mut lines = Vec::new();
+        for (neighbor, session) in &wanted.sessions {
+            let Some(policy) = policy_name(neighbor, self.vrf.as_ref()) else { continue };
+            let before = had.filter(|had| {
+                had.sessions.get(neighbor).is_some_and(|had| had.remote_as == session.remote_as)
+            });
+            let activation = line::activation(neighbor, &policy);
+            match (active(neighbor, before), active(neighbor, Some(wanted))) {
+                (false, true) => lines.extend(activation.map(|text| self.about(neighbor, text))),
+                (true, false) => {
+                    let off = activation.iter().rev().map(|text| format!("no {text}"));
+                    lines.extend(off.map(|text| self.about(neighbor, text)));
+                }
+                _ => {}
+            }
+        }
+        if !lines.is_empty() {
+            self.push(Some(family), lines, steps);
+        }
+    }
+
+    fn networks(&self, had: Option<&Router>, wanted: &Router, family: Family, steps: &mut Vec<Step>) {
+        let none = BTreeMap::new();
+        let had = had.map_or(&none, |had| &had.networks);
+        let mine = |prefix: &IpNet| Family::of_net(*prefix) == family;
+        let line =
+            |prefix: IpNet, text: String| Line { text, subject: Subject::Prefix(self.vrf.clone(), prefix) };
+        let mut lines = Vec::new();
+        let mut rest = had.iter().filter(|(prefix, _)| mine(prefix)).peekable();
+        let mut gone = Vec::new();
+        for (prefix, class) in wanted.networks.iter().filter(|(prefix, _)| mine(prefix)) {
+            while let Some((old, _)) = rest.next_if(|(old, _)| *old < prefix) {
+                gone.push(*old);
+            }
+            let before = rest.next_if(|(old, _)| *old == prefix).map(|(_, class)| class);
+            if before != Some(class) {
+                lines.push(line(*prefix, format!("network {prefix} route-map {class}")));
+            }
+        }
+        gone.extend(rest.map(|(old, _)| *old));
+        lines.extend(gone.into_iter().map(|prefix| line(prefix, format!("no network {prefix}"))));
+        if !lines.is_empty() {
+            self.push(Some(family), lines, steps);
+        }
+    }
+
+    fn about(&self, neighbor: &Neighbor, text: String) -> Line {
+        Line { text, subject: Subject::Neighbor(self.vrf.clone(), neighbor.clone()) }
+    }
+}
+
+/// Whether the session can become what is wanted of it; its remote AS cannot change.
+fn stays(neighbor: &Neighbor, session: &Session, wanted: &BTreeMap<Neighbor, Session>) -> bool {
+    wanted.get(neighbor).is_some_and(|wanted| wanted.remote_as == session.remote_as)
+}

@@ -1,0 +1,163 @@
+//! How FRR spells things: each option of a session, a profile or an entry as one line, and the line that undoes it.
+//!
+//! The only place of these spellings: the file and the delta are made of the same lines. Options are keyed by the
+//! order in which they are sent.
+
+use super::{BfdProfile, ClassId, Entry, Router, Session, afi, name};
+use crate::{
+    config::{Community, Neighbor, RemoteAs},
+    names::Word,
+    net::Family,
+};
+use std::{collections::BTreeMap, fmt::Write};
+
+/// `router bgp …`.
+pub(super) fn router(router: &Router, vrf: Option<&Word>) -> String {
+    match vrf {
+        None => format!("router bgp {}", router.asn),
+        Some(vrf) => format!("router bgp {} vrf {vrf}", router.asn),
+    }
+}
+
+/// What every one of our routers says first.
+pub(super) const ROUTER: [&str; 4] = [
+    // our maps say what goes in and out (RFC 8212 asks for no more)
+    "no bgp ebgp-requires-policy",
+    // an address of a Service is in no routing table
+    "no bgp network import-check",
+    "no bgp default ipv4-unicast",
+    "bgp graceful-restart preserve-fw-state",
+];
+
+/// An option of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Setting {
+    LocalAs,
+    Bfd,
+    BfdProfile,
+    Password,
+    Port,
+    Multihop,
+    SkipConnectedCheck,
+    Source,
+    Timers,
+    ConnectTime,
+    GracefulRestart,
+}
+
+/// The line that makes the neighbour.
+pub(super) fn remote_as(neighbor: &Neighbor, remote_as: RemoteAs) -> String {
+    let name = name(neighbor);
+    let interface = match neighbor {
+        Neighbor::Address(_) => "",
+        Neighbor::Interface(_) => "interface ",
+    };
+    match remote_as {
+        RemoteAs::Number(asn) => format!("neighbor {name} {interface}remote-as {asn}"),
+        RemoteAs::Internal => format!("neighbor {name} {interface}remote-as internal"),
+        RemoteAs::External => format!("neighbor {name} {interface}remote-as external"),
+    }
+}
+
+/// The options that `session` has.
+pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Setting, String> {
+    let name = name(neighbor);
+    let Session { local_as, bfd, password, port, source, timers, connect_time, .. } = session;
+    let some = |option, text: Option<String>| Some((option, format!("neighbor {name} {}", text?)));
+    let flag = |option, set: bool, text: &str| some(option, set.then(|| text.to_owned()));
+    let options = [
+        some(Setting::LocalAs, local_as.map(|asn| format!("local-as {asn} no-prepend replace-as"))),
+        flag(Setting::Bfd, bfd.is_some(), "bfd"),
+        some(Setting::BfdProfile, bfd.as_ref().map(|profile| format!("bfd profile {profile}"))),
+        some(Setting::Password, password.as_ref().map(|p| format!("password {p}"))),
+        some(Setting::Port, port.map(|port| format!("port {port}"))),
+        flag(Setting::Multihop, session.multihop, "ebgp-multihop"),
+        flag(Setting::SkipConnectedCheck, session.skip_connected_check, "disable-connected-check"),
+        some(Setting::Source, source.as_ref().map(|source| format!("update-source {source}"))),
+        some(Setting::Timers, timers.map(|t| format!("timers {} {}", t.keepalive, t.hold))),
+        some(Setting::ConnectTime, connect_time.map(|s| format!("timers connect {s}"))),
+        flag(Setting::GracefulRestart, session.graceful_restart, "graceful-restart"),
+    ];
+    options.into_iter().flatten().collect()
+}
+
+/// The lines of one family's neighbour.
+pub(super) fn activation(neighbor: &Neighbor, policy: &Word) -> [String; 3] {
+    let name = name(neighbor);
+    [
+        format!("neighbor {name} route-map {policy}-in in"),
+        format!("neighbor {name} route-map {policy}-out out"),
+        format!("neighbor {name} activate"),
+    ]
+}
+
+/// `address-family …`.
+pub(super) fn family(family: Family) -> String {
+    format!("address-family {} unicast", afi(family))
+}
+
+/// The lines of an entry of an out-map: the match comes first, so that the entry never lets everything out, and the
+/// tag is always replaced.
+pub(super) fn entry(entry: &Entry) -> Vec<String> {
+    let mut lines = Vec::with_capacity(4);
+    lines.extend(entry.class.map(|class| format!("match large-community {class}")));
+    let (mut standard, mut large) = (String::new(), String::new());
+    for community in &entry.attributes.communities {
+        // writing to a String cannot fail
+        let _ = match community {
+            Community::Standard(a, b) => write!(standard, " {a}:{b}"),
+            Community::Large(a, b, c) => write!(large, " {a}:{b}:{c}"),
+        };
+    }
+    if large.is_empty() {
+        large.push_str(" none");
+    }
+    lines.push(format!("set large-community{large}"));
+    if !standard.is_empty() {
+        lines.push(format!("set community{standard}"));
+    }
+    lines.extend(entry.attributes.local_pref.map(|p| format!("set local-preference {p}")));
+    lines
+}
+
+/// A BFD profile in which everything is FRR's default, spelt out: FRR 8 cannot take a number back, only set it.
+const PROFILE: [(&str, u32); 6] = [
+    ("detect-multiplier", 3),
+    ("transmit-interval", 300),
+    ("receive-interval", 300),
+    ("minimum-ttl", 254),
+    ("echo transmit-interval", 50),
+    ("echo receive-interval", 50),
+];
+
+/// The line that gives an option of a profile its default again.
+pub(super) fn default(option: &str) -> String {
+    match PROFILE.iter().find(|(name, _)| *name == option) {
+        Some((name, value)) => format!("{name} {value}"),
+        None => format!("no {option}"),
+    }
+}
+
+/// The options of a BFD profile that are not FRR's defaults.
+pub(super) fn profile(profile: &BfdProfile) -> BTreeMap<&'static str, String> {
+    let number = |name: &'static str, value: Option<u32>| Some((name, format!("{name} {}", value?)));
+    let flag = |name: &'static str, set: bool| set.then(|| (name, name.to_owned()));
+    let options = [
+        number("detect-multiplier", profile.detect_multiplier),
+        number("transmit-interval", profile.transmit_interval),
+        number("receive-interval", profile.receive_interval),
+        number("minimum-ttl", profile.minimum_ttl),
+        flag("passive-mode", profile.passive_mode),
+        flag("echo-mode", profile.echo_mode),
+        number("echo transmit-interval", profile.echo_transmit_interval),
+        number("echo receive-interval", profile.echo_receive_interval),
+    ];
+    options.into_iter().flatten().collect()
+}
+
+/// A class: its community list, and its route-map.
+pub(super) fn class(class: ClassId) -> (String, [String; 2]) {
+    let tag = class.tag();
+    let list = format!("bgp large-community-list standard {class} seq 5 permit {tag}");
+    (list, [format!("route-map {class} permit 10"), format!("set large-community {tag}")])
+}

@@ -1,0 +1,175 @@
+//! One neighbour of an FRRConfiguration, but for what it is told.
+
+use super::{Faults, optional};
+use crate::{
+    api,
+    config::{Neighbor, RemoteAs, Timers},
+    frr::{BfdProfile, Session},
+    names::{Asn, Word},
+    net::Family,
+};
+use kube::core::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+};
+
+/// FRR's defaults of `timers`, where only one of the two is given.
+const DEFAULT: Timers = Timers { keepalive: 60, hold: 180 };
+
+/// The longest password that FRR takes.
+const LONGEST_PASSWORD: usize = 80;
+
+/// The longest name of an interface (`IFNAMSIZ` less its end).
+const LONGEST_INTERFACE: usize = 15;
+
+/// The session that `from` describes; `None` after a fault that would make it another session than was meant.
+pub(super) fn session(
+    from: &api::FRRNeighbor,
+    asn: Asn,
+    profiles: &BTreeMap<Word, BfdProfile>,
+    at: &str,
+    faults: &mut Faults,
+) -> Option<(Neighbor, Session)> {
+    for (set, field) in [
+        (from.to_receive != api::FRRReceive::default(), "toReceive"),
+        (from.to_advertise.next_hop != api::FRRNextHop::default(), "toAdvertise.nextHop"),
+        (from.address_families.contains(&api::FRRAddressFamily::Evpn), "addressFamilies"),
+    ] {
+        if set {
+            faults.add(format!("{at}.{field}"), "is not implemented yet and has no effect");
+        }
+    }
+    match read(from, asn, profiles) {
+        Ok(found) => Some(found),
+        Err(Fault(field, what)) => {
+            faults.add(format!("{at}.{field}"), what);
+            None
+        }
+    }
+}
+
+struct Fault(&'static str, String);
+
+fn fault<T>(field: &'static str, what: impl fmt::Display) -> Result<T, Fault> {
+    Err(Fault(field, what.to_string()))
+}
+
+fn word(field: &'static str, text: &str) -> Result<Option<Word>, Fault> {
+    optional(text).or_else(|e| fault(field, e))
+}
+
+fn read(
+    from: &api::FRRNeighbor,
+    asn: Asn,
+    profiles: &BTreeMap<Word, BfdProfile>,
+) -> Result<(Neighbor, Session), Fault> {
+    let neighbor = match (from.address.as_str(), from.interface.as_str()) {
+        ("", "") => return fault("address", "has no address and no interface"),
+        ("", interface) => match Word::new(interface) {
+            Ok(name) if name.as_str().len() <= LONGEST_INTERFACE => Neighbor::Interface(name),
+            Ok(_) => return fault("interface", format_args!("is longer than {LONGEST_INTERFACE} bytes")),
+            Err(e) => return fault("interface", e),
+        },
+        (address, "") => match address.parse() {
+            Ok(ip) => Neighbor::Address(ip),
+            Err(_) => return fault("address", format_args!("{address:?} is not an IP address")),
+        },
+        _ => return fault("address", "has both Address and Interface specified"),
+    };
+    let remote_as = match (Asn::new(from.asn), from.dynamic_asn) {
+        (None, None) => return fault("asn", "has no ASN or DynamicASN specified"),
+        (Some(_), Some(_)) => return fault("asn", "has both ASN and DynamicASN specified"),
+        (Some(asn), None) => RemoteAs::Number(asn),
+        (None, Some(api::FRRDynamicAsn::Internal)) => RemoteAs::Internal,
+        (None, Some(api::FRRDynamicAsn::External)) => RemoteAs::External,
+    };
+    let local_as = Asn::new(from.local_asn);
+    if local_as == Some(asn) {
+        return fault("localASN", "must differ from the router's asn");
+    }
+    let internal = match remote_as {
+        RemoteAs::Internal => true,
+        RemoteAs::External => false,
+        RemoteAs::Number(remote) => remote == asn,
+    };
+    if internal && local_as.is_some() {
+        return fault("localASN", "needs a neighbor of another AS");
+    }
+    if !from.password_secret.name.is_empty() {
+        return fault("passwordSecret", "is not implemented yet");
+    }
+    if from.password.len() > LONGEST_PASSWORD {
+        return fault("password", format_args!("is longer than {LONGEST_PASSWORD} bytes"));
+    }
+    let numbered = matches!(neighbor, Neighbor::Address(_));
+    if !numbered && !from.source_address.is_empty() {
+        return fault("sourceaddress", "an unnumbered session has the address of its interface");
+    }
+    let bfd = word("bfdProfile", &from.bfd_profile)?;
+    if let Some(name) = bfd.as_ref().filter(|name| !profiles.contains_key(name)) {
+        return fault("bfdProfile", format_args!("no BFD profile {name} in this object"));
+    }
+    let source = match word("sourceaddress", &from.source_address)? {
+        // FRR prints an address in its shortest form, so that must be ours too
+        Some(text) => Some(match text.as_str().parse::<IpAddr>() {
+            Ok(ip) => Word::new(&ip.to_string()).unwrap_or(text),
+            Err(_) => text,
+        }),
+        None => None,
+    };
+    let families = match &neighbor {
+        Neighbor::Address(ip) if !from.dual_stack_address_family => BTreeSet::from([Family::of(*ip)]),
+        _ => BTreeSet::from([Family::V4, Family::V6]),
+    };
+    // FRR forgets or refuses these two where they mean nothing
+    let multihop = from.ebgp_multi_hop && !internal && numbered;
+    let skip_connected_check =
+        !internal && !multihop && matches!(&neighbor, Neighbor::Address(IpAddr::V6(_)));
+    let session = Session {
+        remote_as,
+        local_as,
+        bfd,
+        password: word("password", &from.password)?,
+        port: from.port.filter(|port| !matches!(port, 0 | 179)),
+        multihop,
+        skip_connected_check,
+        source,
+        timers: timers(from)?,
+        connect_time: match &from.connect_time {
+            None => None,
+            Some(time) => match seconds(time) {
+                Some(s) if s > 0 => Some(s),
+                _ => return fault("connectTime", "must be from 1s to 65535s"),
+            },
+        },
+        graceful_restart: from.enable_graceful_restart,
+        families,
+    };
+    Ok((neighbor, session))
+}
+
+fn timers(from: &api::FRRNeighbor) -> Result<Option<Timers>, Fault> {
+    if from.hold_time.is_none() && from.keepalive_time.is_none() {
+        return Ok(None);
+    }
+    let hold = from.hold_time.as_ref().map_or(Some(DEFAULT.hold), seconds);
+    let keepalive = from.keepalive_time.as_ref().map_or(Some(DEFAULT.keepalive), seconds);
+    let Some(hold) = hold.filter(|hold| !matches!(hold, 1 | 2)) else {
+        return fault("holdTime", "must be 0 or from 3s to 65535s");
+    };
+    match keepalive {
+        // FRR never waits longer than a third of the hold time (RFC 4271 §4.4)
+        Some(k) if k <= hold => Ok(Some(Timers { keepalive: k.min(hold / 3), hold })),
+        _ => fault("keepaliveTime", "must not be longer than the hold time"),
+    }
+}
+
+/// Whole seconds, the rest cut off.
+fn seconds(duration: &Duration) -> Option<u16> {
+    if duration.is_negative() {
+        return None;
+    }
+    u16::try_from(std::time::Duration::from(*duration).as_secs()).ok()
+}

@@ -1,0 +1,268 @@
+//! What the neighbours of a router are told, sorted into policy classes.
+//!
+//! Ten thousand prefixes and a few kinds of them is the usual shape. So nothing is kept for a prefix but the number
+//! of the kind that it is so far: adding an attribute, or a neighbour, is a step from kind to kind, remembered.
+
+use super::Faults;
+use crate::{
+    api,
+    config::Community,
+    frr::{Class, ClassId, Entry, Policy, Router},
+    names::Word,
+    net::Family,
+    plan::Attributes,
+};
+use ipnet::IpNet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// The prefixes of one router of one object: neighbours of that object may be told these.
+pub(super) struct Known(Vec<IpNet>);
+
+impl Known {
+    pub(super) fn of(prefixes: &[api::FRRPrefix], at: &str, faults: &mut Faults) -> Self {
+        let mut known = Vec::with_capacity(prefixes.len());
+        for (i, prefix) in prefixes.iter().enumerate() {
+            known.extend(net(prefix, || format!("{at}.prefixes[{i}]"), faults));
+        }
+        known.sort_unstable();
+        known.dedup();
+        Self(known)
+    }
+}
+
+/// The networks of one router.
+#[derive(Default)]
+pub(super) struct Routes {
+    kinds: BTreeMap<IpNet, u32>,
+    classes: Kinds<(Word, u32), Class>,
+    attributes: Kinds<Attribute, Attributes>,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Attribute {
+    LocalPref(u32),
+    Community(Community),
+}
+
+impl Routes {
+    /// Adds what the neighbour `policy` is told.
+    pub(super) fn tell(
+        &mut self,
+        policy: Word,
+        families: &BTreeSet<Family>,
+        told: &api::FRRAdvertise,
+        known: &Known,
+        at: &str,
+        faults: &mut Faults,
+    ) {
+        let at = format!("{at}.toAdvertise");
+        let mut routes: Vec<(IpNet, u32)> = match told.allowed.mode {
+            api::FRRAllowMode::All => {
+                let carried = known.0.iter().filter(|p| families.contains(&Family::of_net(**p)));
+                carried.map(|prefix| (*prefix, 0)).collect()
+            }
+            api::FRRAllowMode::Filtered => {
+                let mut routes = Vec::with_capacity(told.allowed.prefixes.len());
+                for (i, prefix) in told.allowed.prefixes.iter().enumerate() {
+                    let field = || format!("{at}.allowed.prefixes[{i}]");
+                    let Some(prefix) = net(prefix, field, faults) else { continue };
+                    if known.0.binary_search(&prefix).is_err() {
+                        faults.add(field(), format!("trying to advertise non configured prefix {prefix}"));
+                    } else if !families.contains(&Family::of_net(prefix)) {
+                        faults.add(field(), format!("{prefix} is not of a family of this neighbor"));
+                    } else {
+                        routes.push((prefix, 0));
+                    }
+                }
+                routes.sort_unstable();
+                routes.dedup();
+                routes
+            }
+        };
+        for (i, list) in told.with_local_pref.iter().enumerate() {
+            let at = format!("{at}.withLocalPref[{i}]");
+            self.mark(&mut routes, &Attribute::LocalPref(list.local_pref), &list.prefixes, &at, faults);
+        }
+        for (i, list) in told.with_community.iter().enumerate() {
+            let at = format!("{at}.withCommunity[{i}]");
+            match community(&list.community) {
+                Some(community) => {
+                    let attribute = Attribute::Community(community);
+                    self.mark(&mut routes, &attribute, &list.prefixes, &at, faults);
+                }
+                None => {
+                    let what = format!("{:?} is neither A:B nor large:A:B:C", list.community);
+                    faults.add(format!("{at}.community"), what);
+                }
+            }
+        }
+        self.join(&policy, &routes);
+    }
+
+    fn mark(
+        &mut self,
+        routes: &mut [(IpNet, u32)],
+        attribute: &Attribute,
+        prefixes: &[api::FRRPrefix],
+        at: &str,
+        faults: &mut Faults,
+    ) {
+        let mut last = None;
+        for (i, prefix) in prefixes.iter().enumerate() {
+            let field = || format!("{at}.prefixes[{i}]");
+            let Some(prefix) = net(prefix, field, faults) else { continue };
+            let found = routes.binary_search_by(|(p, _)| p.cmp(&prefix)).ok();
+            let Some((_, kind)) = found.and_then(|i| routes.get_mut(i)) else {
+                faults.add(field(), format!("associated to non existing prefix {prefix}"));
+                continue;
+            };
+            let next = match last {
+                Some((from, to)) if from == *kind => Some(to),
+                _ => self.attributes.step(*kind, attribute, |a| add(a, attribute)),
+            };
+            match next {
+                Some(next) => {
+                    last = Some((*kind, next));
+                    *kind = next;
+                }
+                None => {
+                    faults.add(field(), format!("another local preference is already defined for {prefix}"))
+                }
+            }
+        }
+    }
+
+    /// Adds one neighbour to the classes of `routes`, sorted.
+    fn join(&mut self, policy: &Word, routes: &[(IpNet, u32)]) {
+        let mut last = None;
+        let (classes, attributes) = (&mut self.classes, &self.attributes);
+        let mut next = |kind: u32, attribute: u32| match last {
+            Some((from, by, to)) if (from, by) == (kind, attribute) => to,
+            _ => {
+                let step = (policy.clone(), attribute);
+                let to = classes.step(kind, &step, |class: &Class| {
+                    let mut class = class.clone();
+                    class.0.insert(policy.clone(), attributes.get(attribute));
+                    Some(class)
+                });
+                let to = to.unwrap_or(kind);
+                last = Some((kind, attribute, to));
+                to
+            }
+        };
+        if self.kinds.is_empty() {
+            self.kinds = routes.iter().map(|(prefix, attribute)| (*prefix, next(0, *attribute))).collect();
+            return;
+        }
+        for (prefix, attribute) in routes {
+            let kind = self.kinds.entry(*prefix).or_default();
+            *kind = next(*kind, *attribute);
+        }
+    }
+
+    /// Writes the networks, their classes and the entries of the out-maps.
+    pub(super) fn settle(
+        self,
+        router: &mut Router,
+        classes: &mut BTreeSet<ClassId>,
+        policies: &mut BTreeMap<Word, Policy>,
+    ) {
+        let ids: Vec<ClassId> = self.classes.all.iter().map(|class| class.id()).collect();
+        router.networks =
+            self.kinds.iter().filter_map(|(p, kind)| Some((*p, *ids.get(*kind as usize)?))).collect();
+        let used: BTreeSet<u32> = self.kinds.values().copied().collect();
+        let wanted: BTreeMap<ClassId, Arc<Class>> =
+            used.iter().filter_map(|k| Some((*ids.get(*k as usize)?, self.classes.get(*k)))).collect();
+        for (id, class) in wanted {
+            classes.insert(id);
+            for (policy, attributes) in &class.0 {
+                if let Some(policy) = policies.get_mut(policy) {
+                    place(&mut policy.entries, id, attributes);
+                }
+            }
+        }
+    }
+}
+
+/// Gives the class its place in an out-map, or the next free one. Classes come in the order of their ids.
+fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: &Attributes) {
+    let first = class.place();
+    let free = (first..Policy::LAST).chain(1..first).find(|place| !entries.contains_key(place));
+    if let Some(place) = free {
+        entries.insert(place, Entry { class: Some(class), attributes: attributes.clone() });
+    }
+}
+
+fn add(attributes: &Attributes, attribute: &Attribute) -> Option<Attributes> {
+    let mut attributes = attributes.clone();
+    match attribute {
+        Attribute::LocalPref(preference) => match attributes.local_pref.replace(*preference) {
+            Some(other) if other != *preference => return None,
+            _ => {}
+        },
+        Attribute::Community(community) => {
+            attributes.communities.insert(*community);
+        }
+    }
+    Some(attributes)
+}
+
+/// Kinds of things, and how one becomes another; kind 0 is the empty one.
+struct Kinds<S, T> {
+    all: Vec<Arc<T>>,
+    steps: BTreeMap<(u32, S), Option<u32>>,
+}
+
+impl<S, T: Default> Default for Kinds<S, T> {
+    fn default() -> Self {
+        Self { all: vec![Arc::default()], steps: BTreeMap::new() }
+    }
+}
+
+impl<S: Ord + Clone, T: Default> Kinds<S, T> {
+    fn get(&self, kind: u32) -> Arc<T> {
+        self.all.get(kind as usize).cloned().unwrap_or_default()
+    }
+
+    fn step(&mut self, from: u32, by: &S, to: impl FnOnce(&T) -> Option<T>) -> Option<u32> {
+        if let Some(known) = self.steps.get(&(from, by.clone())) {
+            return *known;
+        }
+        let next = to(&self.get(from)).and_then(|thing| {
+            let next = u32::try_from(self.all.len()).ok()?;
+            self.all.push(Arc::new(thing));
+            Some(next)
+        });
+        self.steps.insert((from, by.clone()), next);
+        next
+    }
+}
+
+fn net(prefix: &api::FRRPrefix, field: impl FnOnce() -> String, faults: &mut Faults) -> Option<IpNet> {
+    match prefix {
+        api::FRRPrefix::Net(net) => Some(net.trunc()),
+        api::FRRPrefix::Text(text) => {
+            faults.add(field(), format!("unknown ipfamily: {text:?} is not a prefix"));
+            None
+        }
+    }
+}
+
+/// `A:B` or `large:A:B:C`.
+fn community(text: &str) -> Option<Community> {
+    let decimal = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<u32>().ok())?;
+    match text.strip_prefix("large:") {
+        Some(large) => {
+            let mut parts = large.split(':').map(decimal);
+            let (a, b, c) = (parts.next()??, parts.next()??, parts.next()??);
+            parts.next().is_none().then_some(Community::Large(a, b, c))
+        }
+        None => {
+            let (a, b) = text.split_once(':')?;
+            Some(Community::Standard(decimal(a)?.try_into().ok()?, decimal(b)?.try_into().ok()?))
+        }
+    }
+}

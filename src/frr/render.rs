@@ -1,0 +1,129 @@
+//! Model → `frr.conf`, what FRR starts from.
+//!
+//! The templates loop and test; every line that FRR could spell in another way comes from the same place as the
+//! lines of a delta.
+
+use super::{ClassId, Model, Policy, line, policy_name};
+use crate::net::Family;
+use serde::Serialize;
+use tera::{Context, Tera};
+
+const TEMPLATES: [(&str, &str); 5] = [
+    ("frr.conf.tera", include_str!("../../templates/frr.conf.tera")),
+    ("classes.tera", include_str!("../../templates/classes.tera")),
+    ("policies.tera", include_str!("../../templates/policies.tera")),
+    ("routers.tera", include_str!("../../templates/routers.tera")),
+    ("bfd.tera", include_str!("../../templates/bfd.tera")),
+];
+
+/// The text of `frr.conf`.
+///
+/// # Errors
+/// Never for a reason that is in the model: an error is a fault of the templates.
+pub fn render(model: &Model) -> Result<String, tera::Error> {
+    let mut tera = Tera::new();
+    tera.autoescape_on(Vec::<&'static str>::new());
+    tera.add_raw_templates(TEMPLATES)?;
+    tera.render("frr.conf.tera", &Context::from_serialize(&Page::of(model))?)
+}
+
+#[derive(Serialize)]
+struct Page {
+    log: String,
+    classes: Vec<ClassBlock>,
+    policies: Vec<PolicyBlock>,
+    routers: Vec<RouterBlock>,
+    bfd: Vec<NamedLines>,
+}
+
+#[derive(Serialize)]
+struct ClassBlock {
+    list: String,
+    head: String,
+    tag: String,
+}
+
+#[derive(Serialize)]
+struct PolicyBlock {
+    name: String,
+    inbound: u16,
+    entries: Vec<EntryBlock>,
+    last: u16,
+}
+
+#[derive(Serialize)]
+struct EntryBlock {
+    place: u16,
+    lines: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct RouterBlock {
+    head: String,
+    lines: Vec<String>,
+    families: Vec<NamedLines>,
+}
+
+#[derive(Serialize)]
+struct NamedLines {
+    name: String,
+    lines: Vec<String>,
+}
+
+impl Page {
+    fn of(model: &Model) -> Self {
+        let policies = model.policies.iter().map(|(name, policy)| PolicyBlock {
+            name: name.to_string(),
+            inbound: Policy::INBOUND,
+            entries: policy
+                .entries
+                .iter()
+                .map(|(place, entry)| EntryBlock { place: *place, lines: line::entry(entry) })
+                .collect(),
+            last: Policy::LAST,
+        });
+        let bfd = model.bfd.iter().map(|(name, profile)| NamedLines {
+            name: name.to_string(),
+            lines: line::profile(profile).into_values().collect(),
+        });
+        Self {
+            log: model.log.map(|level| level.to_string()).unwrap_or_default(),
+            classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
+            policies: policies.collect(),
+            routers: routers(model),
+            bfd: bfd.collect(),
+        }
+    }
+}
+
+impl ClassBlock {
+    fn of(class: ClassId) -> Self {
+        let (list, [head, tag]) = line::class(class);
+        Self { list, head, tag }
+    }
+}
+
+fn routers(model: &Model) -> Vec<RouterBlock> {
+    let block = |(vrf, router): (&Option<_>, &super::Router)| {
+        let mut lines: Vec<String> = line::ROUTER.iter().map(ToString::to_string).collect();
+        lines.extend(router.id.map(|id| format!("bgp router-id {id}")));
+        for (neighbor, session) in &router.sessions {
+            lines.push(line::remote_as(neighbor, session.remote_as));
+            lines.extend(line::options(neighbor, session).into_values());
+        }
+        let families = [Family::V4, Family::V6].map(|family| {
+            let networks = router.networks.iter().filter(|(p, _)| Family::of_net(**p) == family);
+            let mut lines: Vec<_> =
+                networks.map(|(prefix, class)| format!("network {prefix} route-map {class}")).collect();
+            for (neighbor, _) in router.sessions.iter().filter(|(_, s)| s.families.contains(&family)) {
+                if let Some(policy) = policy_name(neighbor, vrf.as_ref()) {
+                    lines.extend(line::activation(neighbor, &policy));
+                }
+            }
+            NamedLines { name: line::family(family), lines }
+        });
+        let families = families.into_iter().filter(|family| !family.lines.is_empty()).collect();
+        RouterBlock { head: line::router(router, vrf.as_ref()), lines, families }
+    };
+    model.routers.iter().map(block).collect()
+}

@@ -1,0 +1,95 @@
+//! `frr.conf` on disk: what FRR starts from when it, or the node, starts again.
+//!
+//! Written whole and put in place by a rename, so that FRR never reads half of it; only its owner may read it, for
+//! it holds passwords.
+
+use super::Report;
+use crate::frr::{Model, render};
+use anyhow::{Context, Result};
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Keeps `path` in step with `wanted` until its sender is gone. Renders and writes on a thread of its own: a model
+/// that comes while one is being written waits, and only the newest is written then.
+pub(super) async fn keep(
+    path: PathBuf,
+    mut wanted: watch::Receiver<Option<Arc<Model>>>,
+    reports: mpsc::Sender<Report>,
+) {
+    let mut last = None;
+    loop {
+        let model = wanted.borrow_and_update().clone();
+        if let Some(model) = model {
+            let (path, before) = (path.clone(), last.take());
+            let task = tokio::task::spawn_blocking(move || refresh(&path, &model, before));
+            let result = task.await.context("the thread that writes ended").and_then(|result| result);
+            match result {
+                Ok(text) => last = Some(text),
+                Err(error) => {
+                    // nobody left to tell is no reason to stop
+                    let _ = reports.send(Report::Unwritten { error }).await;
+                }
+            }
+        }
+        if wanted.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Writes the model unless its text is `before`; returns the text.
+fn refresh(path: &Path, model: &Model, before: Option<String>) -> Result<String> {
+    let text = render(model).context("render frr.conf")?;
+    if before.as_ref() != Some(&text) {
+        write(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(text)
+}
+
+/// Replaces the file `path`: afterwards it holds `content`, or what it held before.
+///
+/// # Errors
+/// The directory cannot be written to.
+pub fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let mut name = path.file_name().context("not the path of a file")?.to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    // left over from a crash, perhaps with other rights
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        // the rename itself must survive a power cut
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_file_is_replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frr.conf");
+        std::fs::write(&path, "old").unwrap();
+        std::fs::write(dir.path().join("frr.conf.new"), "half").unwrap();
+        write(&path, b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

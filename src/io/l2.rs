@@ -1,0 +1,213 @@
+//! Layer 2 in the world: the sockets' frames to the responder, its answers back.
+//!
+//! One task owns sockets and responder. Reading, announcing and joining go in small portions, so that none of them
+//! keeps an answer waiting. A frame that cannot be sent is dropped: the asker asks again, the announcement is
+//! repeated anyway. Nothing is decided here.
+
+mod counters;
+
+pub use super::socket::{Sockets, give_up_capabilities};
+pub use counters::{Counters, Counts, Totals};
+
+use super::socket::{Groups, Packets, Ready};
+use crate::{
+    l2::{Frame, Reason, Responder, Verdict},
+    net::{IfIndex, Interfaces, Links, Mac},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    future,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Instant,
+};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// The addresses to answer for, and on which interfaces.
+pub type Wanted = Arc<BTreeMap<IpAddr, Interfaces>>;
+
+/// Frames read, or memberships changed, before the other events get their turn.
+const PORTION: usize = 64;
+
+/// What the driver wakes up for.
+enum Event<'a> {
+    /// A socket has frames.
+    Readable(Ready<'a>),
+    /// The wanted addresses or the interfaces changed, or, `false`, nobody is left to change them.
+    Changed(bool),
+    /// An announcement's turn.
+    Due,
+    /// Memberships are left to change.
+    Memberships,
+}
+
+/// Answers and announces until a sender of `wanted` or `links` is gone. Nothing is sent on ending: whoever takes an
+/// address over announces it. Dropping the future is safe at any time.
+///
+/// # Errors
+/// A socket that cannot be read. Failure to send is logged, once per interface until it works again.
+pub async fn drive(
+    sockets: Sockets,
+    mut wanted: watch::Receiver<Wanted>,
+    mut links: watch::Receiver<Links>,
+    counters: Arc<Counters>,
+) -> anyhow::Result<()> {
+    let (arp, neighbour) = sockets.listen()?;
+    let mut driver = Driver::new(&arp, &neighbour, counters);
+    driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
+    loop {
+        let event = tokio::select! {
+            ready = arp.readable() => Event::Readable(ready?),
+            ready = neighbour.readable() => Event::Readable(ready?),
+            changed = wanted.changed() => Event::Changed(changed.is_ok()),
+            changed = links.changed() => Event::Changed(changed.is_ok()),
+            () = until(driver.responder.next_deadline()) => Event::Due,
+            () = future::ready(()), if !driver.memberships.is_empty() => Event::Memberships,
+        };
+        match event {
+            Event::Readable(ready) => driver.answer(ready)?,
+            Event::Changed(true) => {
+                driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
+            }
+            Event::Changed(false) => return Ok(()),
+            Event::Due => driver.announce(),
+            Event::Memberships => driver.change_memberships(),
+        }
+    }
+}
+
+struct Driver<'a> {
+    arp: &'a Packets,
+    neighbour: &'a Packets,
+    responder: Responder,
+    groups: Groups,
+    /// Memberships to enter (`true`) and to leave.
+    memberships: VecDeque<(bool, (IfIndex, Ipv6Addr))>,
+    counters: Arc<Counters>,
+    /// Interfaces that did not take the last frame, so that it is said once.
+    failing: BTreeSet<IfIndex>,
+    /// Interfaces that did not take a membership, likewise.
+    unjoined: BTreeSet<IfIndex>,
+    /// The last claim heard for each address, so that it is said once.
+    claims: BTreeMap<IpAddr, Mac>,
+}
+
+impl<'a> Driver<'a> {
+    fn new(arp: &'a Packets, neighbour: &'a Packets, counters: Arc<Counters>) -> Self {
+        Self {
+            arp,
+            neighbour,
+            responder: Responder::default(),
+            groups: Groups::default(),
+            memberships: VecDeque::new(),
+            counters,
+            failing: BTreeSet::new(),
+            unjoined: BTreeSet::new(),
+            claims: BTreeMap::new(),
+        }
+    }
+
+    fn follow(&mut self, wanted: &BTreeMap<IpAddr, Interfaces>, links: &Links) {
+        self.responder.set(now(), wanted, links);
+        self.counters.lock().by_ip.retain(|ip, _| wanted.contains_key(ip));
+        self.claims.retain(|ip, _| wanted.contains_key(ip));
+        self.failing.retain(|link| links.contains_key(link));
+        self.unjoined.retain(|link| links.contains_key(link));
+        let target: BTreeSet<_> = self.responder.groups().collect();
+        let held: BTreeSet<_> = self.groups.joined().collect();
+        let gone = held.difference(&target).map(|membership| (false, *membership));
+        self.memberships =
+            gone.chain(target.difference(&held).map(|membership| (true, *membership))).collect();
+    }
+
+    fn answer(&mut self, ready: Ready<'_>) -> anyhow::Result<()> {
+        // The frames of a portion are answered as they are read; only the counting waits, for one lock.
+        let mut verdicts = Vec::with_capacity(PORTION);
+        Packets::read(ready, PORTION, |link, bytes| {
+            let verdict = self.responder.heard(link, bytes);
+            let sent = matches!(verdict, Verdict::Reply(frame) if self.send(&frame));
+            verdicts.push((verdict, sent));
+        })?;
+        let counters = Arc::clone(&self.counters);
+        let mut totals = counters.lock();
+        for (verdict, sent) in verdicts {
+            match verdict {
+                Verdict::Reply(frame) => {
+                    let counts = totals.by_ip.entry(frame.ip).or_default();
+                    counts.requests_received += 1;
+                    counts.responses_sent += u64::from(sent);
+                    totals.unsent += u64::from(!sent);
+                }
+                Verdict::Drop(reason) => {
+                    *totals.dropped.entry(reason.name()).or_default() += 1;
+                    if let Reason::ForeignClaim { ip, by } = reason {
+                        totals.by_ip.entry(ip).or_default().foreign_claims += 1;
+                        self.note_claim(ip, by);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self) {
+        let frames = self.responder.due(now());
+        let sent: Vec<bool> = frames.iter().map(|frame| self.send(frame)).collect();
+        let mut totals = self.counters.lock();
+        for (frame, sent) in frames.iter().zip(sent) {
+            totals.by_ip.entry(frame.ip).or_default().gratuitous_sent += u64::from(sent);
+            totals.unsent += u64::from(!sent);
+        }
+    }
+
+    fn change_memberships(&mut self) {
+        for _ in 0..PORTION {
+            let Some((enter, (link, group))) = self.memberships.pop_front() else { break };
+            if !enter {
+                self.groups.leave(link, group);
+            } else if let Err(error) = self.groups.join(link, group)
+                && self.unjoined.insert(link)
+            {
+                warn!(link = link.0, %group, %error, "cannot join a group; switches that snoop MLD may miss it");
+            }
+        }
+    }
+
+    /// Whether the interface took the frame.
+    fn send(&mut self, frame: &Frame) -> bool {
+        let packets = if frame.ip.is_ipv4() { self.arp } else { self.neighbour };
+        match packets.send(frame.link, &frame.bytes) {
+            Ok(()) => {
+                if self.failing.remove(&frame.link) {
+                    info!(link = frame.link.0, "the interface takes frames again");
+                }
+                true
+            }
+            Err(error) => {
+                if self.failing.insert(frame.link) {
+                    warn!(link = frame.link.0, %error, "cannot send on the interface");
+                }
+                false
+            }
+        }
+    }
+
+    fn note_claim(&mut self, ip: IpAddr, by: Mac) {
+        if self.claims.insert(ip, by) != Some(by) {
+            warn!(%ip, %by, "another station claims an address that this node announces");
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the responder")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,155 @@
+//! Which prefixes this node tells to which peers.
+
+use super::{Attributes, Candidate, Reason, Session, Viewpoint};
+use crate::{
+    config::{BgpAdvertisement, Config},
+    names::{AdvertisementName, PeerName, PoolName},
+    net::{Family, prefix_of},
+    world::{Labels, Node, TrafficPolicy, World},
+};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// An advertisement, as far as this node is concerned.
+struct Advertisement<'a> {
+    name: &'a AdvertisementName,
+    what: &'a BgpAdvertisement,
+    here: bool,
+    attributes: Arc<Attributes>,
+}
+
+/// The sessions of a plan while it is made.
+pub(super) struct Sessions<'a> {
+    me: &'a Viewpoint,
+    world: &'a World,
+    node: Option<&'a Node>,
+    advertisements: BTreeMap<&'a PoolName, Vec<Advertisement<'a>>>,
+    sessions: BTreeMap<PeerName, Session>,
+}
+
+impl<'a> Sessions<'a> {
+    pub(super) fn new(me: &'a Viewpoint, config: &'a Config, world: &'a World) -> Self {
+        let node = world.nodes.get(&me.node);
+        let none = Labels::new();
+        let labels = node.map_or(&none, |n| &n.labels);
+        let here = |(name, peer): (&PeerName, &Arc<crate::config::Peer>)| {
+            peer.selects_node(labels)
+                .then(|| (name.clone(), Session { peer: peer.clone(), routes: BTreeMap::new() }))
+        };
+        let all: Vec<(&AdvertisementName, &BgpAdvertisement, Arc<Attributes>)> = config
+            .bgp
+            .iter()
+            .map(|(name, ad)| {
+                let communities = ad.communities.clone();
+                (name, &**ad, Arc::new(Attributes { local_pref: ad.local_pref, communities }))
+            })
+            .collect();
+        let of_pool = |(name, pool): (&'a PoolName, &'a Arc<crate::config::Pool>)| {
+            let ads = all.iter().filter(|(_, ad, _)| ad.pools.has(name, pool));
+            let ads = ads.map(|(name, what, attributes)| Advertisement {
+                name,
+                what,
+                here: what.selects_node(labels),
+                attributes: attributes.clone(),
+            });
+            (name, ads.collect())
+        };
+        let advertisements = config.pools.iter().map(of_pool).collect();
+        Self { me, world, node, advertisements, sessions: config.peers.iter().filter_map(here).collect() }
+    }
+
+    pub(super) fn finish(self) -> BTreeMap<PeerName, Session> {
+        self.sessions
+    }
+
+    /// Adds the routes of `candidate`, if this node announces it.
+    pub(super) fn announce(&mut self, candidate: &Candidate<'_>) -> Result<(), Reason> {
+        let ads = self.advertisements.get(candidate.pool).map_or(&[][..], Vec::as_slice);
+        let ads: Vec<&Advertisement<'_>> =
+            ads.iter().filter(|ad| ad.what.selects_service(&candidate.service.labels)).collect();
+        if ads.is_empty() {
+            return Err(Reason::NoAdvertisement(candidate.pool.clone()));
+        }
+        let ads: Vec<&Advertisement<'_>> = ads.into_iter().filter(|ad| ad.here).collect();
+        if ads.is_empty() {
+            return Err(Reason::NodeNotSelected);
+        }
+        conflict(&ads, &candidate.ips)?;
+        self.usable(candidate)?;
+        let mut told = false;
+        for ad in ads {
+            for (_, session) in self.sessions.iter_mut().filter(|(name, _)| ad.what.is_for_peer(name)) {
+                told = true;
+                for ip in &candidate.ips {
+                    session.add(prefix_of(*ip, ad.length(*ip)), &ad.attributes);
+                }
+            }
+        }
+        if told { Ok(()) } else { Err(Reason::NoPeer) }
+    }
+
+    /// Whether this node may announce, and has something to forward to.
+    fn usable(&self, candidate: &Candidate<'_>) -> Result<(), Reason> {
+        if self.node.is_some_and(|n| n.network_unavailable) {
+            return Err(Reason::NodeNetworkUnavailable);
+        }
+        if self.node.is_some_and(Node::excluded) && !self.me.ignore_exclude_label {
+            return Err(Reason::NodeExcluded);
+        }
+        let endpoints = self.world.endpoints(candidate.key);
+        if !endpoints.any {
+            return Err(Reason::NoEndpoints);
+        }
+        if candidate.service.traffic == TrafficPolicy::Local && !endpoints.nodes.contains(&self.me.node) {
+            return Err(Reason::NoLocalEndpoints);
+        }
+        Ok(())
+    }
+}
+
+impl Advertisement<'_> {
+    const fn length(&self, ip: IpAddr) -> u8 {
+        match Family::of(ip) {
+            Family::V4 => self.what.length_v4,
+            Family::V6 => self.what.length_v6,
+        }
+    }
+}
+
+impl Session {
+    /// Adds a route. One that is there already, from another advertisement or another Service of the same prefix,
+    /// carries the communities of both.
+    fn add(&mut self, prefix: ipnet::IpNet, attributes: &Arc<Attributes>) {
+        match self.routes.entry(prefix) {
+            Entry::Vacant(entry) => {
+                entry.insert(attributes.clone());
+            }
+            Entry::Occupied(entry) if Arc::ptr_eq(entry.get(), attributes) => {}
+            Entry::Occupied(mut entry) => {
+                let both = Attributes {
+                    local_pref: entry.get().local_pref.max(attributes.local_pref),
+                    communities: entry.get().communities.union(&attributes.communities).copied().collect(),
+                };
+                entry.insert(Arc::new(both));
+            }
+        }
+    }
+}
+
+/// Two advertisements conflict when a peer would get a prefix of both with different local preferences.
+fn conflict(ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
+    for (i, a) in ads.iter().enumerate() {
+        for b in ads.iter().skip(i + 1) {
+            let (x, y) = (&a.what.peers, &b.what.peers);
+            let common_peer = x.is_empty() || y.is_empty() || !x.is_disjoint(y);
+            let common_prefix = ips.iter().any(|ip| a.length(*ip) == b.length(*ip));
+            if a.what.local_pref != b.what.local_pref && common_peer && common_prefix {
+                return Err(Reason::ConflictingAdvertisements(a.name.clone(), b.name.clone()));
+            }
+        }
+    }
+    Ok(())
+}

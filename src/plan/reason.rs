@@ -1,0 +1,74 @@
+//! Why a node does not announce a Service.
+
+use crate::names::{AdvertisementName, NodeName, PoolName};
+use std::net::IpAddr;
+
+/// Why not. Its text is what the user reads; its [`word`](Reason::word) is what logs and dashboards match.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The Service has no address yet.
+    #[error("the Service has no address")]
+    NoAddress,
+    /// An entry of the status is no IP address.
+    #[error("the Service's status has an entry that is no IP address: {0:?}")]
+    InvalidAddress(String),
+    /// No pool holds the address, or not the pool of the Service's other address.
+    #[error("address {0} is in no IPAddressPool")]
+    NotInAPool(IpAddr),
+    /// No advertisement is for the pool and the Service.
+    #[error("no advertisement selects pool {0:?} and this Service")]
+    NoAdvertisement(PoolName),
+    /// The advertisements are for other nodes.
+    #[error("the node selectors of the advertisements leave this node out")]
+    NodeNotSelected,
+    /// No peer of the advertisements is this node's.
+    #[error("no BGPPeer of the advertisements selects this node")]
+    NoPeer,
+    /// Two advertisements give the same prefix different local preferences.
+    #[error("advertisements {0:?} and {1:?} give the same prefix different local preferences")]
+    ConflictingAdvertisements(AdvertisementName, AdvertisementName),
+    /// Condition `NetworkUnavailable`.
+    #[error("the node's network is unavailable")]
+    NodeNetworkUnavailable,
+    /// Label `node.kubernetes.io/exclude-from-external-load-balancers`.
+    #[error("the node is labelled to be excluded from external load balancers")]
+    NodeExcluded,
+    /// No usable endpoint.
+    #[error("the Service has no ready endpoint")]
+    NoEndpoints,
+    /// `externalTrafficPolicy: Local`, and none here.
+    #[error("the Service has no ready endpoint on this node, and its externalTrafficPolicy is Local")]
+    NoLocalEndpoints,
+    /// Another node is elected.
+    #[error("node {0} is elected")]
+    ElectedElsewhere(NodeName),
+    /// No node can announce it.
+    #[error(
+        "no node can announce it: none is alive, selected and, for externalTrafficPolicy Local, has an endpoint"
+    )]
+    NoCandidate,
+    /// A shared address cannot be elected by Service.
+    #[error("a Service that shares its address cannot be selected by an L2Advertisement's serviceSelectors")]
+    SharedWithServiceSelector,
+}
+
+impl Reason {
+    /// MetalLB's word for it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::NoAddress => "noIPAllocated",
+            Self::InvalidAddress(_) => "invalidIP",
+            Self::NotInAPool(_) => "ipNotAllowed",
+            Self::NoAdvertisement(_) => "noMatchingAdvertisement",
+            Self::NodeNotSelected | Self::ElectedElsewhere(_) | Self::NoCandidate => "notOwner",
+            Self::NoPeer => "noPeer",
+            Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
+            Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
+            Self::NodeExcluded => "nodeLabeledExcludeBalancers",
+            Self::NoEndpoints => "noEndpoints",
+            Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",
+        }
+    }
+}

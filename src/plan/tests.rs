@@ -1,0 +1,282 @@
+use super::*;
+use crate::{
+    config::{BgpAdvertisement, L2Advertisement, Neighbor, Peer, PoolSelection, RemoteAs, Selector},
+    names::Asn,
+    net::Family,
+    world::{Node, Slice, TrafficPolicy},
+};
+
+fn labels(pairs: &[(&str, &str)]) -> crate::world::Labels {
+    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+}
+
+fn selector(key: &str, value: &str) -> Selector {
+    Selector::parse(&serde_json::from_value(serde_json::json!({"matchLabels": {key: value}})).unwrap())
+        .unwrap()
+}
+
+fn pool() -> Pool {
+    Pool {
+        ranges: vec!["10.0.0.0/8".parse().unwrap(), "1000::/16".parse().unwrap()],
+        auto_assign: true,
+        avoid_buggy: false,
+        pinning: None,
+        labels: labels(&[]),
+    }
+}
+
+fn l2() -> L2Advertisement {
+    L2Advertisement {
+        pools: PoolSelection::default(),
+        nodes: vec![],
+        services: vec![],
+        interfaces: Interfaces::All,
+        preferred: vec![],
+    }
+}
+
+fn bgp() -> BgpAdvertisement {
+    BgpAdvertisement {
+        pools: PoolSelection::default(),
+        nodes: vec![],
+        services: vec![],
+        peers: BTreeSet::new(),
+        length_v4: 32,
+        length_v6: 128,
+        local_pref: None,
+        communities: BTreeSet::new(),
+    }
+}
+
+fn peer() -> Peer {
+    let asn = Asn::new(64512).unwrap();
+    Peer {
+        my_asn: asn,
+        remote_as: RemoteAs::Number(asn),
+        neighbor: Neighbor::Address("192.0.2.1".parse().unwrap()),
+        port: 179,
+        source: None,
+        timers: None,
+        connect_time: None,
+        router_id: None,
+        nodes: vec![],
+        password: None,
+        bfd: None,
+        graceful_restart: false,
+        ebgp_multihop: false,
+        vrf: None,
+        dual_stack: false,
+        local_asn: None,
+    }
+}
+
+/// A cluster of `nodes` with one Service `default/s` on `ips`, its endpoints on `endpoints`.
+struct Case {
+    config: Config,
+    world: World,
+    alive: BTreeSet<NodeName>,
+}
+
+impl Case {
+    fn new(nodes: &[&str], ips: &[&str], endpoints: &[&str]) -> Self {
+        let mut world = World::default();
+        for node in nodes {
+            world.nodes.insert((*node).into(), Node::default());
+        }
+        let key = ServiceKey::new("default", "s");
+        let service = Service {
+            load_balancer: true,
+            families: vec![Family::V4],
+            ingress: ips.iter().map(|ip| Ingress::Ip((*ip).into())).collect(),
+            ..Service::default()
+        };
+        world.services.insert(key.clone(), service);
+        let slice =
+            Slice { usable: !endpoints.is_empty(), nodes: endpoints.iter().map(|n| (*n).into()).collect() };
+        world.slices.entry(key).or_default().insert("s-1".into(), slice);
+        let mut config = Config::default();
+        config.pools.insert("p".into(), Arc::new(pool()));
+        config.l2.insert("l2".into(), Arc::new(l2()));
+        config.bgp.insert("bgp".into(), Arc::new(bgp()));
+        config.peers.insert("tor".into(), Arc::new(peer()));
+        Self { config, world, alive: nodes.iter().map(|n| (*n).into()).collect() }
+    }
+
+    fn service(&mut self) -> &mut Service {
+        self.world.services.values_mut().next().unwrap()
+    }
+
+    fn node(&mut self, name: &str) -> &mut Node {
+        self.world.nodes.get_mut(name).unwrap()
+    }
+
+    fn plan(&self, me: &str) -> Plan {
+        let me = Viewpoint { node: me.into(), class: Class::default(), ignore_exclude_label: false };
+        plan(&me, &self.config, &self.world, &self.alive)
+    }
+
+    fn why(&self, me: &str, protocol: Protocol) -> Result<(), Reason> {
+        self.plan(me).why[&(ServiceKey::new("default", "s"), protocol)].clone()
+    }
+
+    fn owners(&self) -> Vec<String> {
+        let nodes = self.world.nodes.keys();
+        nodes.filter(|n| !self.plan(n.as_str()).l2.is_empty()).map(ToString::to_string).collect()
+    }
+}
+
+#[test]
+fn election_vectors() {
+    let order = |ip: &str, nodes: &[&str]| {
+        let mut nodes: Vec<NodeName> = nodes.iter().map(|n| (*n).into()).collect();
+        nodes.sort_by_key(|n| digest(n, ip.parse().unwrap()));
+        nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let abc = ["node-a", "node-b", "node-c"];
+    assert_eq!(order("10.0.0.1", &abc), "node-b node-a node-c");
+    assert_eq!(order("10.0.0.2", &abc), "node-b node-c node-a");
+    assert_eq!(order("10.20.30.1", &["iris1", "iris2"]), "iris2 iris1");
+    assert_eq!(order("10.20.30.2", &["iris1", "iris2"]), "iris1 iris2");
+    assert_eq!(order("1000::1", &["iris1", "iris2"]), "iris1 iris2");
+    assert_eq!(order("10.20.30.1", &["edge-a", "edge-b"]), "edge-b edge-a");
+}
+
+#[test]
+fn exactly_one_node_is_elected_by_the_first_address() {
+    let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1", "1000::1"], &["iris1"]);
+    assert_eq!(case.owners(), ["iris2"]);
+    assert_eq!(case.plan("iris2").l2.len(), 2, "both addresses follow the first one");
+    assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::ElectedElsewhere("iris2".into())));
+    case.alive.remove("iris2");
+    assert_eq!(case.owners(), ["iris1"]);
+    case.alive.clear();
+    assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::NoCandidate));
+}
+
+#[test]
+fn who_may_be_elected() {
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change, &[&str]); 7] = [
+        ("nothing", |_| {}, &["iris2"]),
+        ("network unavailable", |c| c.node("iris2").network_unavailable = true, &["iris1"]),
+        (
+            "excluded",
+            |c| {
+                c.node("iris2").labels =
+                    labels(&[("node.kubernetes.io/exclude-from-external-load-balancers", "")]);
+            },
+            &["iris1"],
+        ),
+        ("local traffic", |c| c.service().traffic = TrafficPolicy::Local, &["iris1"]),
+        (
+            "preference",
+            |c| {
+                c.node("iris1").labels = labels(&[("edge", "yes")]);
+                let preferred = vec![(60, selector("edge", "yes"))];
+                c.config.l2.insert("l2".into(), Arc::new(L2Advertisement { preferred, ..l2() }));
+            },
+            &["iris1"],
+        ),
+        (
+            "weights add up over advertisements",
+            |c| {
+                c.node("iris1").labels = labels(&[("edge", "yes")]);
+                c.node("iris2").labels = labels(&[("fast", "yes")]);
+                for (name, weight, key) in [("a", 60, "edge"), ("b", 50, "edge"), ("c", 100, "fast")] {
+                    let preferred = vec![(weight, selector(key, "yes"))];
+                    c.config.l2.insert(name.into(), Arc::new(L2Advertisement { preferred, ..l2() }));
+                }
+            },
+            &["iris1"],
+        ),
+        (
+            "node selector",
+            |c| {
+                let nodes = vec![selector("rack", "1")];
+                c.config.l2.insert("l2".into(), Arc::new(L2Advertisement { nodes, ..l2() }));
+            },
+            &[],
+        ),
+    ];
+    for (what, change, owners) in changes {
+        let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1"]);
+        change(&mut case);
+        assert_eq!(case.owners(), owners, "{what}");
+    }
+}
+
+#[test]
+fn reasons_why_not() {
+    type Change = fn(&mut Case);
+    use Protocol::{Bgp, Layer2};
+    let changes: [(Change, Protocol, Reason); 12] = [
+        (|c| c.service().ingress.clear(), Bgp, Reason::NoAddress),
+        (|c| c.service().ingress = vec![Ingress::Ip("x".into())], Bgp, Reason::InvalidAddress("x".into())),
+        (
+            |c| c.service().ingress = vec![Ingress::Ip("192.0.2.9".into())],
+            Layer2,
+            Reason::NotInAPool("192.0.2.9".parse().unwrap()),
+        ),
+        (|c| c.world.slices.clear(), Bgp, Reason::NoEndpoints),
+        (|c| c.world.slices.clear(), Layer2, Reason::NoEndpoints),
+        (|c| c.config.bgp.clear(), Bgp, Reason::NoAdvertisement("p".into())),
+        (|c| c.config.l2.clear(), Layer2, Reason::NoAdvertisement("p".into())),
+        (|c| c.config.peers.clear(), Bgp, Reason::NoPeer),
+        (|c| c.node("n2").network_unavailable = true, Bgp, Reason::NodeNetworkUnavailable),
+        (|c| c.service().traffic = TrafficPolicy::Local, Bgp, Reason::NoLocalEndpoints),
+        (
+            |c| {
+                let nodes = vec![selector("rack", "1")];
+                c.config.bgp.insert("bgp".into(), Arc::new(BgpAdvertisement { nodes, ..bgp() }));
+            },
+            Bgp,
+            Reason::NodeNotSelected,
+        ),
+        (
+            |c| {
+                c.config
+                    .bgp
+                    .insert("two".into(), Arc::new(BgpAdvertisement { local_pref: Some(7), ..bgp() }));
+            },
+            Bgp,
+            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+        ),
+    ];
+    for (change, protocol, reason) in changes {
+        let mut case = Case::new(&["n1", "n2"], &["10.0.0.1"], &["n1"]);
+        change(&mut case);
+        assert_eq!(case.why("n2", protocol), Err(reason));
+    }
+    assert_eq!(Case::new(&["n1", "n2"], &["10.0.0.1"], &["n1"]).why("n2", Bgp), Ok(()));
+}
+
+#[test]
+fn routes_and_their_attributes() {
+    let mut case = Case::new(&["n1"], &["10.1.2.3", "1000::7"], &["n1"]);
+    let one = Community::Standard(64512, 1);
+    let two = Community::Large(1, 2, 3);
+    let ad = |communities: &[Community], length_v4, peers: &[&str]| {
+        Arc::new(BgpAdvertisement {
+            communities: communities.iter().copied().collect(),
+            length_v4,
+            peers: peers.iter().map(|p| (*p).into()).collect(),
+            ..bgp()
+        })
+    };
+    case.config.peers.insert("other".into(), Arc::new(peer()));
+    case.config.bgp = BTreeMap::from([
+        ("a".into(), ad(&[one], 32, &[])),
+        ("b".into(), ad(&[two], 32, &["tor"])),
+        ("c".into(), ad(&[], 24, &["other"])),
+    ]);
+    let plan = case.plan("n1");
+    let show = |peer: &str| {
+        let routes = plan.bgp[peer].routes.iter().map(|(prefix, attributes)| {
+            let communities: Vec<String> = attributes.communities.iter().map(ToString::to_string).collect();
+            format!("{prefix} {}", communities.join(","))
+        });
+        routes.collect::<Vec<_>>()
+    };
+    assert_eq!(show("tor"), ["10.1.2.3/32 64512:1,large:1:2:3", "1000::7/128 64512:1,large:1:2:3"]);
+    assert_eq!(show("other"), ["10.1.2.0/24 ", "10.1.2.3/32 64512:1", "1000::7/128 64512:1"]);
+}

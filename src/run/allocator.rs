@@ -1,0 +1,272 @@
+//! The controller's state between two passes, and what follows from a pass: statuses to write, events to send.
+//!
+//! No channel and no clock, so that the loop around it stays a loop: `Observed` in, effects out.
+
+use crate::{
+    alloc::{self, Holding, Outcome, Reason},
+    config::{self, Config, Pool, Problems},
+    io::{
+        metrics::PoolUse,
+        observe::{Change, Observed, Touched},
+        write::{Event, Level, Refused, Status, Wrote},
+    },
+    names::{PoolName, ServiceKey},
+    net::Capacity,
+    world::{Class, Service, annotations},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// What the controller knows and last decided.
+pub(super) struct Allocator {
+    class: Class,
+    /// What was observed.
+    pub(super) observed: Observed,
+    /// What the configuration objects mean.
+    pub(super) config: Config,
+    /// What is wrong with them.
+    pub(super) problems: Problems,
+    outcomes: BTreeMap<ServiceKey, Outcome>,
+    /// Statuses that are on their way: no second one for the same Service before the first is answered.
+    writing: BTreeSet<ServiceKey>,
+    /// Services whose status could not be written: not tried again before [`Allocator::retry`].
+    resting: BTreeSet<ServiceKey>,
+    /// The last reason told about each Service, so that an event marks a transition.
+    told: BTreeMap<ServiceKey, Reason>,
+    stale: bool,
+}
+
+/// What a pass asks the shell to do.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Statuses to write.
+    pub(super) statuses: Vec<Status>,
+    /// Events to send.
+    pub(super) events: Vec<Event>,
+}
+
+impl Allocator {
+    /// Nothing known yet.
+    #[must_use]
+    pub(super) fn new(class: Class, observed: Observed) -> Self {
+        Self {
+            class,
+            observed,
+            config: Config::default(),
+            problems: Problems::default(),
+            outcomes: BTreeMap::new(),
+            writing: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            told: BTreeMap::new(),
+            stale: true,
+        }
+    }
+
+    /// Takes `change` in.
+    pub(super) fn observe(&mut self, change: Change) {
+        let touched = self.observed.apply(change);
+        self.note(touched);
+    }
+
+    /// Reads the configuration objects anew.
+    pub(super) fn refresh(&mut self) {
+        (self.config, self.problems) = config::parse(&self.observed.input, &self.config);
+    }
+
+    fn note(&mut self, touched: Touched) {
+        if touched.config {
+            self.refresh();
+        }
+        self.stale |= touched.any();
+    }
+
+    /// Takes in what became of a status; whether it must be tried again later.
+    pub(super) fn wrote(&mut self, wrote: Wrote) -> bool {
+        self.writing.remove(&wrote.key);
+        match wrote.result {
+            Ok(change) => {
+                let touched = self.observed.apply(change);
+                // What was written is what was decided: nothing to decide anew, and a burst of writes stays linear.
+                if self.is_as_decided(&wrote.key) {
+                    self.stale |= touched.config;
+                } else {
+                    self.note(touched);
+                }
+                false
+            }
+            Err(Refused::Conflict(change)) => {
+                self.observe(change);
+                self.stale = true;
+                false
+            }
+            Err(Refused::Gone) => {
+                self.stale = true;
+                false
+            }
+            Err(refused @ (Refused::Forbidden(_) | Refused::Failed(_))) => {
+                tracing::error!(service = %wrote.key, fault = %refused, "the status was not written");
+                self.resting.insert(wrote.key);
+                true
+            }
+        }
+    }
+
+    /// Gives up waiting for the status of `key`: the writer had no room for it. The next answer makes room.
+    pub(super) fn unsent(&mut self, key: &ServiceKey) {
+        self.writing.remove(key);
+        self.stale = true;
+    }
+
+    /// Time to try again what could not be written.
+    pub(super) fn retry(&mut self) {
+        self.stale |= !self.resting.is_empty();
+        self.resting.clear();
+    }
+
+    fn is_as_decided(&self, key: &ServiceKey) -> bool {
+        match (self.outcomes.get(key), self.observed.world.services.get(key)) {
+            (Some(outcome), Some(service)) => {
+                target(outcome).is_none_or(|target| target.is_shown_by(service))
+            }
+            _ => false,
+        }
+    }
+
+    /// Decides, if anything has changed since the last time, and says what follows.
+    pub(super) fn decide(&mut self) -> Option<Effects> {
+        if !self.stale || !self.observed.synced() {
+            return None;
+        }
+        let mut effects = Effects::default();
+        self.stale = false;
+        let world = &self.observed.world;
+        self.outcomes = alloc::assign(&self.config, world, &self.class);
+        self.told.retain(|key, _| world.services.contains_key(key));
+        for (key, outcome) in &self.outcomes {
+            let Some(service) = world.services.get(key) else { continue };
+            if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))
+                && !self.resting.contains(key)
+                && self.writing.insert(key.clone())
+            {
+                effects.events.extend(assignment(key, service, outcome));
+                effects.statuses.push(Status {
+                    key: key.clone(),
+                    version: service.version.clone(),
+                    ips: target.ips.to_vec(),
+                    pool: target.pool.cloned(),
+                });
+            }
+            effects.events.extend(complaint(&mut self.told, key, service, outcome));
+        }
+        Some(effects)
+    }
+
+    /// How full each pool is.
+    pub(super) fn pools(&self) -> BTreeMap<PoolName, PoolUse> {
+        let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
+        for outcome in self.outcomes.values() {
+            if let Outcome::Holds(holding) = outcome {
+                used.entry(&holding.pool).or_default().extend(&holding.ips);
+            }
+        }
+        let none = BTreeSet::new();
+        let usage = |(name, pool): (&PoolName, &Arc<Pool>)| {
+            let ips = used.get(name).unwrap_or(&none);
+            let capacity = Capacity::of(&pool.ranges, pool.avoid_buggy);
+            let v4 = ips.iter().filter(|ip| ip.is_ipv4()).count();
+            let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+            let in_use = Capacity { v4: count(v4), v6: count(ips.len() - v4) };
+            (name.clone(), PoolUse { capacity, in_use })
+        };
+        self.config.pools.iter().map(usage).collect()
+    }
+}
+
+/// What a status must show.
+struct Target<'a> {
+    ips: &'a [IpAddr],
+    pool: Option<&'a PoolName>,
+}
+
+fn target(outcome: &Outcome) -> Option<Target<'_>> {
+    match outcome {
+        Outcome::Holds(Holding { ips, pool, .. }) => Some(Target { ips, pool: Some(pool) }),
+        Outcome::Without(_) => Some(Target { ips: &[], pool: None }),
+        Outcome::Untouched(_) => None,
+    }
+}
+
+impl Target<'_> {
+    /// Only what matters is compared: `ipMode`, which an API server fills in, does not.
+    fn is_shown_by(&self, service: &Service) -> bool {
+        let mark = service.annotations.get(annotations::ALLOCATED_FROM).map(String::as_str);
+        service.addresses().eq(self.ips.iter().copied().map(Some)) && mark == self.pool.map(PoolName::as_str)
+    }
+}
+
+fn event(key: &ServiceKey, service: &Service, level: Level, reason: &'static str, message: String) -> Event {
+    Event { key: key.clone(), uid: Arc::clone(&service.uid), level, reason, message }
+}
+
+/// Addresses given, and addresses given up.
+fn assignment(key: &ServiceKey, service: &Service, outcome: &Outcome) -> Vec<Event> {
+    let held: Vec<IpAddr> = service.addresses().flatten().collect();
+    let mut events = Vec::new();
+    let now: &[IpAddr] = match outcome {
+        Outcome::Holds(holding) => &holding.ips,
+        Outcome::Without(_) | Outcome::Untouched(_) => &[],
+    };
+    if held.iter().any(|ip| !now.contains(ip)) {
+        let message = format!("{} given up", list(&held));
+        events.push(event(key, service, Level::Normal, "ClearAssignment", message));
+    }
+    if let Outcome::Holds(holding) = outcome
+        && holding.new
+    {
+        let message = format!("Assigned IP {}", list(&holding.ips));
+        events.push(event(key, service, Level::Normal, "IPAllocated", message));
+    }
+    events
+}
+
+/// Why a Service does not have what it asks for, when that is news.
+fn complaint(
+    told: &mut BTreeMap<ServiceKey, Reason>,
+    key: &ServiceKey,
+    service: &Service,
+    outcome: &Outcome,
+) -> Option<Event> {
+    let (level, name, reason) = match outcome {
+        Outcome::Without(Reason::NotLoadBalancer) | Outcome::Holds(Holding { lacks: None, .. }) => {
+            told.remove(key);
+            return None;
+        }
+        Outcome::Untouched(Reason::NotLoadBalancer | Reason::ForeignClass) => return None,
+        Outcome::Without(reason) | Outcome::Untouched(reason) => (Level::Warning, "AllocationFailed", reason),
+        Outcome::Holds(Holding { lacks: Some(reason @ Reason::NoSecondAddress(..)), .. }) => {
+            (Level::Normal, "AdditionalAssignFailed", reason)
+        }
+        Outcome::Holds(Holding { lacks: Some(reason), .. }) => (Level::Warning, "LoadBalancerFailed", reason),
+    };
+    if told.get(key) == Some(reason) {
+        return None;
+    }
+    told.insert(key.clone(), reason.clone());
+    tracing::info!(service = %key, reason = %reason, "{name}");
+    let message = match name {
+        "AllocationFailed" => format!("Failed to allocate IP for {key:?}: {reason}"),
+        _ => reason.to_string(),
+    };
+    Some(event(key, service, level, name, message))
+}
+
+fn list(ips: &[IpAddr]) -> String {
+    let quoted: Vec<String> = ips.iter().map(|ip| format!("\"{ip}\"")).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+use super::*;
+use crate::{
+    config::Kind,
+    io::observe::Role,
+    world::{Ingress, World},
+};
+use serde_json::json;
+
+fn key(name: &str) -> ServiceKey {
+    ServiceKey::new("default", name)
+}
+
+fn service(version: &str) -> Box<Service> {
+    Box::new(Service {
+        uid: "u".into(),
+        version: version.into(),
+        load_balancer: true,
+        families: vec![crate::net::Family::V4],
+        ..Service::default()
+    })
+}
+
+/// A controller that has seen one pool of one address and the Services `names`.
+fn allocator(names: &[&str]) -> Allocator {
+    let mut allocator = Allocator::new(Class::default(), Observed::new(Role::Controller));
+    let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["10.0.0.1/32"]}});
+    allocator.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
+    for name in names {
+        allocator.observe(Change::Service(key(name), Some(service("1"))));
+    }
+    allocator.observe(Change::Synced(Kind::Service));
+    allocator.observe(Change::Synced(Kind::Namespace));
+    assert!(allocator.decide().is_none(), "no decision before every store has synced");
+    allocator.observe(Change::Synced(Kind::IPAddressPool));
+    allocator
+}
+
+/// What the API server would answer to `status`.
+fn answer(world: &World, status: &Status, version: &str) -> Wrote {
+    let mut service = world.services[&status.key].clone();
+    service.version = version.into();
+    service.ingress = status.ips.iter().map(|ip| Ingress::Ip(ip.to_string().as_str().into())).collect();
+    let mark = status.pool.as_ref().map(|p| (annotations::ALLOCATED_FROM.to_owned(), p.to_string()));
+    service.annotations = mark.into_iter().collect();
+    Wrote { key: status.key.clone(), result: Ok(Change::Wrote(status.key.clone(), Box::new(service))) }
+}
+
+fn reasons(effects: &Effects) -> Vec<&str> {
+    effects.events.iter().map(|e| e.reason).collect()
+}
+
+#[test]
+fn an_address_is_written_once_and_told_once() {
+    let mut allocator = allocator(&["a", "b"]);
+    let effects = allocator.decide().unwrap();
+    let [status] = effects.statuses.as_slice() else { panic!("{effects:?}") };
+    assert_eq!((status.key.clone(), &*status.version, status.ips.len()), (key("a"), "1", 1));
+    assert_eq!(reasons(&effects), ["IPAllocated", "AllocationFailed"]);
+    assert_eq!(effects.events[1].message, "Failed to allocate IP for default/b: no available IPs");
+
+    // Something else happens before the answer comes: nothing is written or told a second time.
+    allocator.observe(Change::Namespace("default".into(), Some([("a".to_owned(), "b".to_owned())].into())));
+    let again = allocator.decide().unwrap();
+    assert!(again.statuses.is_empty() && again.events.is_empty(), "{again:?}");
+
+    let answer = answer(&allocator.observed.world, status, "2");
+    assert!(!allocator.wrote(answer));
+    assert!(allocator.decide().is_none(), "what was written is what was decided");
+}
+
+#[test]
+fn a_conflict_is_decided_anew_on_what_the_service_is_now() {
+    let mut allocator = allocator(&["a"]);
+    allocator.decide().unwrap();
+    let mut now = service("7");
+    now.load_balancer = false;
+    let change = Change::Service(key("a"), Some(now));
+    assert!(!allocator.wrote(Wrote { key: key("a"), result: Err(Refused::Conflict(change)) }));
+    assert!(allocator.decide().unwrap().statuses.is_empty());
+}
+
+#[test]
+fn a_failed_write_rests_and_holds_up_nobody_else() {
+    let mut allocator = allocator(&["a", "b"]);
+    allocator.decide().unwrap();
+    assert!(allocator.wrote(Wrote { key: key("a"), result: Err(Refused::Failed("down".into())) }));
+    let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["10.0.0.1/32", "10.0.0.9/32"]}});
+    allocator.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
+    let others: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
+    assert_eq!(others, [key("b")]);
+    allocator.retry();
+    let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
+    assert_eq!(rested, [key("a")]);
+}
+
+#[test]
+fn what_is_no_load_balancer_any_more_loses_its_address() {
+    let mut allocator = allocator(&[]);
+    let mut was = service("3");
+    was.load_balancer = false;
+    was.ingress = vec![Ingress::Ip("10.0.0.1".into())];
+    was.annotations = [(annotations::ALLOCATED_FROM.to_owned(), "p".to_owned())].into();
+    allocator.observe(Change::Service(key("a"), Some(was)));
+    let effects = allocator.decide().unwrap();
+    assert_eq!(effects.statuses.len(), 1);
+    assert_eq!((effects.statuses[0].ips.len(), &effects.statuses[0].pool), (0, &None));
+    assert_eq!(reasons(&effects), ["ClearAssignment"]);
+}

@@ -1,0 +1,176 @@
+//! The speaker's state between two passes, and what follows from a pass: what layer 2 and FRR must do, and the events.
+//!
+//! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
+
+use crate::{
+    config::{self, Config, Kind, ObjectRef, Problems},
+    frr::{self, Built, Subject},
+    io::{
+        observe::{Change, Observed, Touched},
+        write::{Event, Level},
+    },
+    names::{NodeName, ServiceKey},
+    net::Interfaces,
+    plan::{self, Plan, Protocol, Reason, Viewpoint},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+/// What the speaker knows and last decided.
+pub(super) struct Announcer {
+    me: Viewpoint,
+    /// What was observed.
+    pub(super) observed: Observed,
+    config: Config,
+    /// What is wrong with the configuration objects as such.
+    misread: Problems,
+    /// What is wrong with them on this node.
+    unfit: Problems,
+    /// What FRR refused, of what it was last told, and of what it is being told.
+    refused: Problems,
+    refusing: Problems,
+    plan: Plan,
+    built: Option<Built>,
+    stale: bool,
+}
+
+/// What a pass asks the shell to do.
+#[derive(Debug)]
+pub(super) struct Desired {
+    /// The addresses to answer for.
+    pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
+    /// What FRR must run.
+    pub(super) frr: Arc<frr::Model>,
+    /// Events to send.
+    pub(super) events: Vec<Event>,
+}
+
+impl Announcer {
+    /// Nothing known yet.
+    #[must_use]
+    pub(super) fn new(me: Viewpoint, observed: Observed) -> Self {
+        Self {
+            me,
+            observed,
+            config: Config::default(),
+            misread: Problems::default(),
+            unfit: Problems::default(),
+            refused: Problems::default(),
+            refusing: Problems::default(),
+            plan: Plan::default(),
+            built: None,
+            stale: true,
+        }
+    }
+
+    /// Takes `change` in.
+    pub(super) fn observe(&mut self, change: Change) {
+        let touched: Touched = self.observed.apply(change);
+        if touched.config {
+            self.refresh();
+        }
+        self.stale |= touched.any();
+    }
+
+    /// Reads the configuration objects anew.
+    pub(super) fn refresh(&mut self) {
+        (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
+    }
+
+    /// Decides, if anything has changed since the last time, and says what must be so.
+    pub(super) fn decide(&mut self) -> Option<Desired> {
+        if !self.stale || !self.observed.synced() {
+            return None;
+        }
+        self.stale = false;
+        // Who is listed is taken for alive.
+        let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
+        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
+        let built = frr::build(&self.me.node, &plan, &self.config);
+        let (model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
+        // The first pass finds what was announced before a restart: that is no news.
+        let events = if self.built.is_some() { self.news(&plan) } else { Vec::new() };
+        self.unfit = built.problems.clone();
+        self.unfit.extend(unfit);
+        self.plan = plan;
+        self.built = Some(built);
+        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model), events })
+    }
+
+    /// Everything that is wrong with the objects.
+    #[must_use]
+    pub(super) fn problems(&self) -> Problems {
+        let mut all = self.misread.clone();
+        all.extend(self.unfit.clone());
+        all.extend(self.refused.clone());
+        all
+    }
+
+    /// FRR did not take a line.
+    pub(super) fn refused(&mut self, subject: &Subject, line: &str, answer: &str) {
+        let what = format!("FRR refuses the line {line:?}: {answer}");
+        for object in self.owners(subject) {
+            self.refusing.add(object, "", &what);
+        }
+    }
+
+    /// FRR has taken everything but what was refused since the last time.
+    pub(super) fn applied(&mut self) {
+        self.refused = std::mem::take(&mut self.refusing);
+    }
+
+    /// The objects that a line of FRR is there for.
+    fn owners(&self, subject: &Subject) -> Vec<ObjectRef> {
+        if let Subject::Prefix(_, prefix) = subject {
+            let of = |(key, _, ip): (&ServiceKey, Protocol, IpAddr)| {
+                prefix.contains(&ip).then(|| ObjectRef { kind: Kind::Service, name: key.to_string() })
+            };
+            return self.announced().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        let owner = self.built.as_ref().and_then(|built| built.owner(subject));
+        vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
+    }
+
+    /// What is announced: Service, protocol, address.
+    pub(super) fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
+        self.plan.why.iter().filter(|(_, why)| why.is_ok()).flat_map(|((key, protocol), _)| {
+            let service = self.observed.world.services.get(key);
+            let ips = service.into_iter().flat_map(|s| s.addresses().flatten());
+            ips.map(move |ip| (key, *protocol, ip))
+        })
+    }
+
+    /// An event for each Service that this node begins to announce; a log line for each that it ceases to.
+    fn news(&self, plan: &Plan) -> Vec<Event> {
+        let mut events = Vec::new();
+        for ((key, protocol), why) in &plan.why {
+            let was = self.plan.why.get(&(key.clone(), *protocol));
+            match (was, why) {
+                (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => {}
+                (_, Ok(())) => {
+                    let Some(service) = self.observed.world.services.get(key) else { continue };
+                    let message =
+                        format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.me.node);
+                    tracing::info!(service = %key, %protocol, "announcing");
+                    let uid = service.uid.clone();
+                    let key = key.clone();
+                    events.push(Event { key, uid, level: Level::Normal, reason: "nodeAssigned", message });
+                }
+                (Some(Err(before)), Err(reason)) if before == reason => {}
+                (Some(Ok(())), Err(reason)) => {
+                    tracing::info!(service = %key, %protocol, reason = reason.word(), why = %reason, "withdrawn");
+                }
+                (_, Err(reason)) => {
+                    tracing::debug!(service = %key, %protocol, reason = reason.word(), why = %reason, "not announced");
+                }
+            }
+        }
+        for (key, protocol) in self.plan.why.keys().filter(|id| !plan.why.contains_key(*id)) {
+            tracing::info!(service = %key, %protocol, "withdrawn: the Service is gone");
+        }
+        events
+    }
+}

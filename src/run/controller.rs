@@ -1,0 +1,100 @@
+//! The controller: every Service of type LoadBalancer gets an address, or a reason why not.
+
+use super::{
+    Stop,
+    allocator::{Allocator, Effects},
+    report::Told,
+    serve::{self, send_if_new},
+    source::{self, Attached},
+};
+use crate::{
+    io::{
+        metrics::{Metrics, Of},
+        observe::{Change, Observed, Role},
+        settings,
+        write::Wrote,
+    },
+    world::Class,
+};
+use anyhow::Context;
+use std::time::Duration;
+use tokio::{task::JoinSet, time::Instant};
+
+/// The shortest and the longest pause before failed writes are tried again.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Everything that can happen to the controller.
+enum Event {
+    Changed(Change),
+    Wrote(Wrote),
+    RetryDue,
+    Ended(anyhow::Error),
+    Stopped,
+}
+
+/// Runs until told to stop.
+///
+/// # Errors
+/// When a root task ended: nothing goes on half.
+pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
+    let common = &settings.common;
+    super::say_ineffective(&common.ineffective);
+    let mut stop = Stop::new()?;
+    let mut tasks = JoinSet::new();
+    let metrics = Metrics::new(Of::Controller);
+    let Attached { mut changes, writer, events, client } =
+        source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
+    let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
+    let missing = serve::start(common, Role::Controller, client, &metrics, &mut tasks).await?;
+    let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
+    let observed = Observed::new(Role::Controller);
+    let mut allocator = Allocator::new(class, observed);
+    let mut told = Told::default();
+    let mut pause = RETRY.0;
+    let mut retry: Option<Instant> = None;
+    loop {
+        let event = tokio::select! {
+            Some(change) = changes.recv() => Event::Changed(change),
+            Some(wrote) = wrote.recv() => Event::Wrote(wrote),
+            () = super::until(retry) => Event::RetryDue,
+            fault = super::ended(&mut tasks) => Event::Ended(fault),
+            () = stop.asked() => Event::Stopped,
+        };
+        metrics.updates.inc();
+        match event {
+            Event::Changed(change) => allocator.observe(change),
+            Event::Wrote(answer) => {
+                if allocator.wrote(answer) {
+                    metrics.update_errors.inc();
+                    retry = retry.or_else(|| Some(super::after(pause)));
+                } else {
+                    pause = RETRY.0;
+                }
+            }
+            Event::RetryDue => {
+                (retry, pause) = (None, (pause * 2).min(RETRY.1));
+                allocator.retry();
+            }
+            Event::Ended(fault) => return Err(fault),
+            Event::Stopped => return Ok(()),
+        }
+        // What has arrived in the meantime is taken together.
+        while let Ok(change) = changes.try_recv() {
+            allocator.observe(change);
+        }
+        send_if_new(&missing, serve::waiting_for(&allocator.observed));
+        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
+        for status in wanted {
+            let key = status.key.clone();
+            if statuses.try_send(status).is_err() {
+                allocator.unsent(&key);
+            }
+        }
+        for event in news {
+            events.publish(event);
+        }
+        told.tell(&allocator.problems);
+        metrics.config(&allocator.problems);
+        metrics.pools(allocator.pools());
+    }
+}

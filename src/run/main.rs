@@ -1,0 +1,70 @@
+//! How the programs begin and end: settings, log, runtime, exit code.
+
+use crate::io::{
+    l2::{Sockets, give_up_capabilities},
+    settings::{self, Stop, Surroundings},
+    telemetry,
+};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+use tokio::runtime::{Builder, Runtime};
+
+/// Threads of a runtime: the loop is one task, the rest waits. A node's number of cores must not show in our memory.
+const THREADS: usize = 2;
+
+/// The controller, from its arguments to its exit code.
+#[must_use]
+pub fn controller() -> ExitCode {
+    match settings::Controller::read(&Surroundings::of_process()) {
+        Err(stop) => print(&stop),
+        Ok(settings) => {
+            telemetry::init(settings.common.log_level);
+            end(runtime().and_then(|runtime| runtime.block_on(super::controller::run(settings))))
+        }
+    }
+}
+
+/// The speaker, from its arguments to its exit code. Its sockets are opened first; after that no
+/// capability is needed, and unless it is root none is left.
+#[must_use]
+pub fn speaker() -> ExitCode {
+    match settings::Speaker::read(&Surroundings::of_process()) {
+        Err(stop) => print(&stop),
+        Ok(settings) => {
+            telemetry::init(settings.common.log_level);
+            let sockets = Sockets::open();
+            // Root keeps what it was given: without CAP_DAC_OVERRIDE it could not even reach FRR's sockets.
+            if !nix::unistd::geteuid().is_root()
+                && let Err(fault) = give_up_capabilities()
+            {
+                tracing::warn!(%fault, "capabilities could not be given up");
+            }
+            end(runtime().and_then(|runtime| runtime.block_on(super::speaker::run(settings, sockets))))
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    Ok(Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?)
+}
+
+fn print(stop: &Stop) -> ExitCode {
+    // Nobody is left to tell when this fails.
+    drop(match stop.code {
+        0 => writeln!(io::stdout(), "{}", stop.text),
+        _ => writeln!(io::stderr(), "{}", stop.text),
+    });
+    ExitCode::from(stop.code)
+}
+
+fn end(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            tracing::error!(fault = format!("{fault:#}"), "stopped");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The speaker: what this node announces, over BGP through FRR and on its links by ARP and NDP.
+
+use super::{
+    Stop,
+    announcer::{Announcer, Desired},
+    report::{self, Told},
+    serve::{self, send_if_new},
+    source::{self, Attached},
+};
+use crate::{
+    frr::Model,
+    io::{
+        frr::{self, Report},
+        l2::{self, Counters, Sockets, Wanted},
+        link,
+        metrics::{Announced, Layer2Counts, Metrics, Of},
+        observe::{Change, Observed, Role},
+        settings,
+    },
+    names::ServiceKey,
+    plan::{Protocol, Viewpoint},
+    world::Class,
+};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+/// Reports of FRR's driver under way.
+const REPORTS: usize = 256;
+
+/// Everything that can happen to the speaker.
+enum Event {
+    Changed(Change),
+    Frr(Report),
+    Ended(anyhow::Error),
+    Stopped,
+}
+
+/// Runs until told to stop. Nothing is withdrawn then: FRR outlives us.
+///
+/// # Errors
+/// When a root task ended: nothing goes on half.
+pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) -> anyhow::Result<()> {
+    let common = &settings.common;
+    super::say_ineffective(&common.ineffective);
+    let mut stop = Stop::new()?;
+    let mut tasks = JoinSet::new();
+    let metrics = Metrics::new(Of::Speaker(settings.node.clone()));
+    let dropped = metrics.events_dropped.clone();
+    let Attached { mut changes, events, client, .. } =
+        source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
+    let missing = serve::start(common, Role::Speaker, client, &metrics, &mut tasks).await?;
+    let counters = Arc::new(Counters::default());
+    metrics.layer2(Box::new(read(counters.clone())));
+    let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
+    let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
+    let me = Viewpoint {
+        node: settings.node.clone(),
+        class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
+        ignore_exclude_label: settings.ignore_exclude_lb,
+    };
+    let mut announcer = Announcer::new(me, Observed::new(Role::Speaker));
+    let mut told = Told::default();
+    loop {
+        let event = tokio::select! {
+            Some(change) = changes.recv() => Event::Changed(change),
+            Some(report) = reports.recv() => Event::Frr(report),
+            fault = super::ended(&mut tasks) => Event::Ended(fault),
+            () = stop.asked() => Event::Stopped,
+        };
+        metrics.updates.inc();
+        match event {
+            Event::Changed(change) => announcer.observe(change),
+            Event::Frr(report) => {
+                report::tell_frr(&report);
+                match &report {
+                    Report::Refused { line, answer, subject } => {
+                        metrics.frr_lines_refused.inc();
+                        announcer.refused(subject, report::mask(line), answer);
+                    }
+                    Report::Applied { lines, .. } => {
+                        metrics.frr_lines_applied.inc_by(lines.len() as u64);
+                        announcer.applied();
+                    }
+                    Report::Connected { .. } | Report::Unreachable { .. } => {}
+                    Report::Remarked { .. } | Report::Unwritten { .. } => {
+                        metrics.update_errors.inc();
+                    }
+                }
+            }
+            Event::Ended(fault) => return Err(fault),
+            Event::Stopped => return Ok(()),
+        }
+        // What has arrived in the meantime is taken together.
+        while let Ok(change) = changes.try_recv() {
+            announcer.observe(change);
+        }
+        if let Some(Desired { l2, frr, events: news }) = announcer.decide() {
+            send_if_new(&answer_for, l2);
+            send_if_new(&run_frr, Some(frr));
+            for event in news {
+                events.publish(event);
+            }
+            metrics.announced(announcer.announced().map(announced).collect());
+        }
+        send_if_new(&missing, serve::waiting_for(&announcer.observed));
+        if announcer.observed.synced() {
+            let problems = announcer.problems();
+            told.tell(&problems);
+            metrics.config(&problems);
+        }
+    }
+}
+
+fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announced {
+    Announced { service: service.clone(), protocol, ip }
+}
+
+/// The counters of layer 2 as metrics show them.
+fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> {
+    move || {
+        let counts = |(ip, counts): (IpAddr, l2::Counts)| {
+            let (requests, responses) = (counts.requests_received, counts.responses_sent);
+            (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
+        };
+        counters.totals().by_ip.into_iter().map(counts).collect()
+    }
+}
+
+/// Layer 2 among `tasks`. Without sockets the node can still speak BGP.
+async fn start_l2(
+    sockets: anyhow::Result<Sockets>,
+    counters: Arc<Counters>,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<watch::Sender<Wanted>> {
+    let (answer_for, wanted) = watch::channel(Wanted::default());
+    match sockets {
+        Ok(sockets) => {
+            let (links, follow) = link::observe().await?;
+            tasks.spawn(follow);
+            tasks.spawn(l2::drive(sockets, wanted, links, counters));
+        }
+        Err(fault) => {
+            tracing::error!(fault = format!("{fault:#}"), "no ARP or NDP from this node, BGP only");
+        }
+    }
+    Ok(answer_for)
+}
+
+/// The driver of FRR among `tasks`.
+fn start_frr(
+    settings: &settings::Speaker,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> (watch::Sender<Option<Arc<Model>>>, mpsc::Receiver<Report>) {
+    let (run_frr, desired) = watch::channel(None);
+    let (report, reports) = mpsc::channel(REPORTS);
+    let paths = frr::Paths { vty_dir: settings.frr_vty_dir.clone(), conf: settings.frr_conf.clone() };
+    tasks.spawn(async move {
+        frr::drive(paths, desired, report).await;
+        Ok(())
+    });
+    (run_frr, reports)
+}
