@@ -226,6 +226,9 @@ async fn a_status_goes_with_its_service_but_not_with_a_typing_error() {
     let mut it = Box::start(dir, Role::Controller);
     it.until("the fault", |o| o.synced() && !o.input.unreadable.is_empty()).await;
     let at = it.path("status/services/default.x.yaml");
+    assert!(
+        !files::read(it.dir.path(), "metallb-system", Role::Controller).unwrap().input.unreadable.is_empty()
+    );
     assert!(at.exists(), "the Service may be in the broken file");
     it.put("svc.yaml", &service("x"));
     it.until("the service with its address", |o| {

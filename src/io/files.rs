@@ -14,7 +14,7 @@ mod status;
 pub use problems::write as write_problems;
 
 use super::{
-    observe::{Change, Role},
+    observe::{Change, Observed, Role},
     write::{Status, Wrote},
 };
 use anyhow::Context;
@@ -80,6 +80,9 @@ pub async fn run(
         match watch().and_then(|()| directory.read()) {
             Ok(changes) => {
                 missing = false;
+                if statuses.is_some() {
+                    directory.sweep();
+                }
                 for change in changes {
                     if to.send(change).await.is_err() {
                         return Ok(());
@@ -117,6 +120,20 @@ pub async fn run(
             }
         }
     }
+}
+
+/// What the directory says now, once and without changing anything: for a command that prints.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn read(dir: &Path, namespace: &str, role: Role) -> anyhow::Result<Observed> {
+    let changes =
+        Directory::new(dir, namespace, role).read().with_context(|| format!("read {}", dir.display()))?;
+    let mut observed = Observed::new(role);
+    for change in changes {
+        observed.apply(change);
+    }
+    Ok(observed)
 }
 
 async fn next(statuses: &mut Option<(Receiver<Status>, Sender<Wrote>)>) -> Option<Status> {

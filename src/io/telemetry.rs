@@ -39,11 +39,12 @@ where
         LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
         LogLevel::None => (LevelFilter::OFF, LevelFilter::OFF),
     };
-    // The watcher warns at every retry of a refused list; io::k8s::watch says it once, and what to do.
-    let watcher = if level == LogLevel::All { theirs } else { theirs.min(LevelFilter::ERROR) };
+    // The client complains at every try; io::k8s says it once, and what to do.
+    let client = if level == LogLevel::All { theirs } else { LevelFilter::OFF };
     let filter = Targets::new()
         .with_default(theirs)
-        .with_target("kube_runtime", watcher)
+        .with_target("kube_client", client)
+        .with_target("kube_runtime", client)
         .with_target("ferrolb", ours)
         .with_target("controller", ours)
         .with_target("speaker", ours);

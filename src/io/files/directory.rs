@@ -30,6 +30,8 @@ pub(super) struct Directory {
     files: BTreeMap<String, File>,
     statuses: BTreeMap<ServiceKey, Entry>,
     services: BTreeMap<ServiceKey, Known>,
+    /// Whether everything parsed.
+    whole: bool,
     /// Counts up with every change of a Service: the resource version of a directory.
     version: u64,
 }
@@ -62,6 +64,7 @@ impl Directory {
             files: BTreeMap::new(),
             statuses: BTreeMap::new(),
             services: BTreeMap::new(),
+            whole: false,
             version: 0,
         }
     }
@@ -92,14 +95,7 @@ impl Directory {
         for key in gone {
             self.services.remove(&key);
         }
-        // While something does not parse, a Service may be in it: its address must still be there when it is mended.
-        if self.role == Role::Controller && problems.is_empty() {
-            for key in self.statuses.keys().filter(|key| !self.services.contains_key(key)) {
-                if let Err(fault) = status::remove(&self.dir, key) {
-                    tracing::warn!(service = %key, %fault, "cannot remove the status of a Service that is gone");
-                }
-            }
-        }
+        self.whole = problems.is_empty();
         changes.extend(
             problems
                 .into_iter()
@@ -107,6 +103,16 @@ impl Directory {
         );
         changes.extend(end);
         Ok(changes)
+    }
+
+    /// Removes the statuses of Services that are gone. Not while something does not parse: a Service may be in it, and
+    /// its address must still be there when it is mended.
+    pub(super) fn sweep(&self) {
+        for key in self.statuses.keys().filter(|key| self.whole && !self.services.contains_key(key)) {
+            if let Err(fault) = status::remove(&self.dir, key) {
+                tracing::warn!(service = %key, %fault, "cannot remove the status of a Service that is gone");
+            }
+        }
     }
 
     /// Carries out `wanted`.
