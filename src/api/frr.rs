@@ -338,11 +338,11 @@ impl JsonSchema for FRRPrefix {
 #[serde(rename_all = "camelCase")]
 pub struct FRRLocalPref {
     /// The prefixes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "cidrs")]
     pub prefixes: Vec<FRRPrefix>,
     /// The preference.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "preference")]
     pub local_pref: u32,
 }
@@ -351,7 +351,7 @@ pub struct FRRLocalPref {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRCommunity {
     /// The prefixes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "cidrs")]
     pub prefixes: Vec<FRRPrefix>,
     /// `A:B`, or `large:A:B:C`.
@@ -382,7 +382,7 @@ pub struct FRRAllowedIn {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRPrefixSelector {
     /// The prefix.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "cidr")]
     pub prefix: FRRPrefix,
     /// The greatest length that matches; 0 for unset.
