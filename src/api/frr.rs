@@ -382,7 +382,7 @@ pub struct FRRAllowedIn {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRPrefixSelector {
     /// The prefix.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "cidr")]
     pub prefix: FRRPrefix,
     /// The greatest length that matches; 0 for unset.
