@@ -338,11 +338,11 @@ impl JsonSchema for FRRPrefix {
 #[serde(rename_all = "camelCase")]
 pub struct FRRLocalPref {
     /// The prefixes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "cidrs")]
     pub prefixes: Vec<FRRPrefix>,
     /// The preference.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "preference")]
     pub local_pref: u32,
 }
@@ -351,7 +351,7 @@ pub struct FRRLocalPref {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRCommunity {
     /// The prefixes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "cidrs")]
     pub prefixes: Vec<FRRPrefix>,
     /// `A:B`, or `large:A:B:C`.
@@ -382,7 +382,7 @@ pub struct FRRAllowedIn {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRPrefixSelector {
     /// The prefix.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "cidr")]
     pub prefix: FRRPrefix,
     /// The greatest length that matches; 0 for unset.
@@ -561,7 +561,7 @@ fn administrator_and_number() -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 21,
-        "pattern": r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9]{1,10}):[0-9]{1,10}$",
+        "pattern": r"^((25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}|[0-9]{1,10}):[0-9]{1,10}$",
         "x-kubernetes-validations": [
             {
                 "rule": "int(self.split(':')[1]) <= 4294967295",
@@ -570,10 +570,6 @@ fn administrator_and_number() -> Schema {
             {
                 "rule": "self.contains('.') || int(self.split(':')[0]) <= 4294967295",
                 "message": "the AS number must be at most 4294967295",
-            },
-            {
-                "rule": "!self.contains('.') || self.split(':')[0].split('.').all(o, int(o) <= 255)",
-                "message": "the part before the colon must be an IPv4 address",
             },
             {
                 "rule": "!self.contains('.') || int(self.split(':')[1]) <= 65535",
@@ -603,7 +599,7 @@ fn import_targets(_: &mut SchemaGenerator) -> Schema {
         "items": {
             "type": "string",
             "maxLength": 21,
-            "pattern": r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9]{1,10}|\*):[0-9]{1,10}$",
+            "pattern": r"^((25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}|[0-9]{1,10}|\*):[0-9]{1,10}$",
             "x-kubernetes-validations": [
                 {
                     "rule": "int(self.split(':')[1]) <= 4294967295",
@@ -613,10 +609,6 @@ fn import_targets(_: &mut SchemaGenerator) -> Schema {
                     "rule": "self.contains('.') || self.startsWith('*') \
                              || int(self.split(':')[0]) <= 4294967295",
                     "message": "the AS number must be at most 4294967295",
-                },
-                {
-                    "rule": "!self.contains('.') || self.split(':')[0].split('.').all(o, int(o) <= 255)",
-                    "message": "the part before the colon must be an IPv4 address",
                 },
                 {
                     "rule": "!self.contains('.') || int(self.split(':')[1]) <= 65535",

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::{Cluster, SYSTEM};
 
 /// One verb on one kind of object, for one account.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Right {
     /// `controller` or `speaker`.
     pub account: String,
@@ -40,6 +40,12 @@ impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} {}", self.account, self.verb, self.resource)?;
         if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
+    }
+}
+
+impl fmt::Debug for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -89,7 +95,7 @@ impl Cluster {
     pub fn no_right_missing(&self) -> Result<()> {
         let missed = self.rights()?.missed;
         if !missed.is_empty() {
-            bail!("the manifest grants too little: {}", list(&missed));
+            bail!("the manifest grants too little: {missed:?}");
         }
         Ok(())
     }
@@ -119,11 +125,6 @@ impl Cluster {
         }
         Ok(granted)
     }
-}
-
-/// One line per right.
-pub(super) fn list(rights: &BTreeSet<Right>) -> String {
-    rights.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn expand(account: &str, rule: &Value) -> Vec<Right> {

@@ -36,7 +36,7 @@ const CONFIGURATION: &str = include_str!("configuration.yaml");
 /// The cluster, started by whoever asks first.
 pub(crate) fn world() -> Result<&'static World> {
     static WORLD: OnceLock<Result<World, String>> = OnceLock::new();
-    let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:?}")));
+    let world = WORLD.get_or_init(|| start().map_err(|error| format!("{error:#}")));
     world.as_ref().map_err(|text| anyhow!("the cluster does not start: {text}"))
 }
 
