@@ -49,7 +49,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
-    let mut told = Told::default();
+    let mut told = Told::new(&common.source, "controller".to_owned());
     let mut pause = RETRY.0;
     let mut retry: Option<Instant> = None;
     loop {

@@ -2,19 +2,36 @@
 
 use crate::{
     config::{Problem, Problems},
-    io::frr::Report,
+    io::{files, frr::Report, settings::Source},
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 /// The problems that were told.
-#[derive(Debug, Default)]
-pub(super) struct Told(BTreeSet<Problem>);
+#[derive(Debug)]
+pub(super) struct Told {
+    problems: BTreeSet<Problem>,
+    /// The manifest directory, where they are also written down, and who writes.
+    file: Option<(PathBuf, String)>,
+    first: bool,
+}
 
 impl Told {
-    /// Logs what is new in `problems` and what is gone from them.
+    /// Nothing yet; `component` is how the file in a manifest directory calls this program.
+    pub(super) fn new(source: &Source, component: String) -> Self {
+        let file = match source {
+            Source::Api(_) => None,
+            Source::Manifests(dir) => Some((dir.clone(), component)),
+        };
+        Self { problems: BTreeSet::new(), file, first: true }
+    }
+
+    /// Tells what is new in `problems` and what is gone from them.
     pub(super) fn tell(&mut self, problems: &Problems) {
+        if !self.first && problems.iter().eq(&self.problems) {
+            return;
+        }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
-        for problem in now.difference(&self.0) {
+        for problem in now.difference(&self.problems) {
             tracing::warn!(
                 object = %problem.object,
                 field = problem.field,
@@ -22,10 +39,16 @@ impl Told {
                 "object has a problem: its last valid version counts, or none"
             );
         }
-        for problem in self.0.difference(&now) {
+        for problem in self.problems.difference(&now) {
             tracing::info!(object = %problem.object, field = problem.field, "problem is gone");
         }
-        self.0 = now;
+        if let Some((dir, component)) = &self.file
+            && let Err(fault) = files::write_problems(dir, component, problems)
+        {
+            tracing::debug!(fault = format!("{fault:#}"), "problems are not written down");
+        }
+        self.problems = now;
+        self.first = false;
     }
 }
 

@@ -62,7 +62,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
     let mut announcer = Announcer::new(me, Observed::new(Role::Speaker));
-    let mut told = Told::default();
+    let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
