@@ -152,12 +152,20 @@ fn bad_manifests_are_left_out() -> Result<()> {
     lab.remove("steady")
 }
 
-/// Every session of every node with the FRR router.
-fn sessions(lab: &Lab) -> Result<Vec<(IpAddr, Session)>> {
+/// Every session of every node with the FRR router, and when each was looked at.
+fn sessions(lab: &Lab) -> Result<Vec<(IpAddr, Session, Instant)>> {
     let neighbours = lab.fabric.nodes.iter().flat_map(neighbours);
-    neighbours
-        .map(|ip| Ok((ip, lab.tor.session(ip)?.with_context(|| format!("no neighbour {ip}"))?)))
-        .collect()
+    let session = |ip| lab.tor.session(ip)?.with_context(|| format!("no neighbour {ip}"));
+    neighbours.map(|ip| Ok((ip, session(ip)?, wait::now()))).collect()
+}
+
+/// All of these sessions have been up since.
+fn continued(lab: &Lab, sessions: &[(IpAddr, Session, Instant)]) -> Result<()> {
+    for (ip, before, at) in sessions {
+        let after = lab.tor.session(*ip)?.with_context(|| format!("no neighbour {ip}"))?;
+        ensure!(after.continues(before, at.elapsed()), "{ip}: {before:?}, then {after:?}");
+    }
+    Ok(())
 }
 
 fn is_node(lab: &Lab, ip: IpAddr) -> bool {
