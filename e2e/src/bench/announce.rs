@@ -63,9 +63,18 @@ struct Bench {
     samples: usize,
 }
 
+/// One Service's way.
+struct Announced {
+    /// Until the router's kernel had the route.
+    announced: Duration,
+    /// Until the API server had answered the writer, which is a part of that.
+    written: Duration,
+}
+
 /// The latencies at one number of Services.
 struct Latencies {
     announce: Samples,
+    write: Samples,
     floor: Samples,
 }
 
@@ -100,6 +109,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
         let logged = bench.speaker.log_text().len();
         let latencies = bench.latencies()?;
         say(&format!("  announce   {}", latencies.announce));
+        say(&format!("  of it, API {}", latencies.write));
         say(&format!("  floor      {}", latencies.floor));
         say(&format!("  one prefix {}", one_prefix(&bench.speaker, logged)?));
         last = Some((latencies, bench.memory()?));
@@ -153,36 +163,39 @@ impl Bench {
     }
 
     fn latencies(&self) -> Result<Latencies> {
-        let announce = self.cluster.client(async |client| {
-            let mut samples = Samples::default();
+        let (announce, write) = self.cluster.client(async |client| {
+            let (mut announce, mut write) = (Samples::default(), Samples::default());
             for number in 0..self.samples {
-                samples.push(self.announce(&client, &format!("sample-{number}")).await?);
+                let sample = self.announce(&client, &format!("sample-{number}")).await?;
+                announce.push(sample.announced);
+                write.push(sample.written);
             }
-            Ok(samples)
+            Ok((announce, write))
         })?;
         let class = self.class()?;
         let mut floor = Samples::default();
         for number in 0..self.samples {
             floor.push(self.floor(u8::try_from(number % 250)?, &class)?);
         }
-        Ok(Latencies { announce, floor })
+        Ok(Latencies { announce, write, floor })
     }
 
-    async fn announce(&self, client: &kube::Client, name: &str) -> Result<Duration> {
+    async fn announce(&self, client: &kube::Client, name: &str) -> Result<Announced> {
         population::create_slice(client, name).await?;
         let position = self.monitor.position();
         let start = SystemTime::now();
         population::create_service(client, name).await?;
+        let written = start.elapsed()?;
         let added = self.monitor.wait(position, PATIENCE, &format!("the route of {name}"), |event| {
             event.change == Change::Added && event.address.octets().starts_with(&POOL_START)
         })?;
-        let took = added.at.duration_since(start)?;
+        let announced = added.at.duration_since(start)?;
         let position = self.monitor.position();
         population::delete(client, name).await?;
         self.monitor.wait(position, PATIENCE, &format!("the end of the route of {name}"), |event| {
             event.change == Change::Deleted && event.address == added.address
         })?;
-        Ok(took)
+        Ok(Announced { announced, written })
     }
 
     fn floor(&self, number: u8, class: &str) -> Result<Duration> {
@@ -229,7 +242,7 @@ fn one_prefix(speaker: &Running, logged: usize) -> Result<String> {
         }
         let ms = entry.get("ms").and_then(Value::as_f64).context("an applied change without `ms`")?;
         took.push(Duration::from_secs_f64(ms / 1000.0));
-        lines.push(entry.get("lines").and_then(Value::as_array).map_or(0, Vec::len));
+        lines.push(entry.get("count").and_then(Value::as_u64).context("an applied change without `count`")?);
     }
     lines.sort_unstable();
     let (least, most) =
