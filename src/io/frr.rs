@@ -125,7 +125,6 @@ pub async fn drive(
 const USUAL: [&str; 3] = [
     "Graceful restart configuration changed, reset this peer to take effect",
     "Graceful restart configuration changed, reset this peer to take effect\n% Invalid value",
-    "Graceful restart configuration changed, reset this peer to take effect",
     "% Echo mode works correctly for IPv4, but only works when the peer is also FRR for IPv6.",
 ];
 
