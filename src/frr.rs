@@ -199,3 +199,6 @@ pub(crate) const fn afi(family: Family) -> &'static str {
         Family::V6 => "ipv6",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,9 @@
 
 use ferrolb::{
     api::{
-        FRRAdvertise, FRRAllowMode, FRRAllowedOut, FRRBfdProfile, FRRBgp, FRRCommunity, FRRConfiguration,
-        FRRConfigurationSpec, FRRDynamicAsn, FRRLocalPref, FRRNeighbor, FRRPrefix, FRRRouter,
+        Duration, FRRAdvertise, FRRAllowMode, FRRAllowedOut, FRRBfdProfile, FRRBgp, FRRCommunity,
+        FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRLocalPref, FRRNeighbor, FRRPrefix,
+        FRRRouter,
     },
     frr::{self, LogLevel, Model},
 };
@@ -45,7 +46,7 @@ const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
 /// A model as the product makes them: from an FRRConfiguration in which nothing is wrong.
 pub fn model() -> impl Strategy<Value = Model> {
     (configuration(), option::weighted(0.8, select(&LogLevel::ALL[..]))).prop_map(|(object, log)| {
-        let (mut model, problems) = frr::merge(&object.into(), &BTreeMap::new());
+        let (mut model, problems) = frr::merge(&object, &BTreeMap::new());
         assert!(problems.is_empty(), "{problems:?}");
         model.log = log;
         model
@@ -121,7 +122,7 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
             let internal = number == asn || dynamic_asn == Some(FRRDynamicAsn::Internal);
             let (address, interface) = if numbered { (peer, "") } else { ("", peer) };
             let both = dual || !numbered;
-            let seconds = |s: u64| std::time::Duration::from_secs(s).into();
+            let seconds = |s: u64| Duration(format!("{s}s"));
             FRRNeighbor {
                 asn: number,
                 dynamic_asn,

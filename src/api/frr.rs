@@ -3,9 +3,10 @@
 //! The schema is frr-k8s' (`frrk8s.metallb.io/v1beta1`), field by field. Numbers and formats that the API server
 //! can check are in the schema; what needs two fields or two objects is checked where the objects are merged.
 
+use super::{Duration, schema};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::{CustomResource, core::Duration};
+use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{borrow::Cow, fmt};
@@ -31,6 +32,7 @@ pub struct FRRConfigurationSpec {
     pub raw: FRRRaw,
     /// Nodes that this object is for; empty for all.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::selector")]
     pub node_selector: LabelSelector,
 }
 
@@ -43,11 +45,11 @@ pub struct FRRConfigurationStatus {}
 #[serde(rename_all = "camelCase")]
 pub struct FRRBgp {
     /// One entry for each VRF.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub routers: Vec<FRRRouter>,
     /// BFD profiles that neighbors of this object may name.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub bfd_profiles: Vec<FRRBfdProfile>,
 }
 
@@ -57,6 +59,7 @@ pub struct FRRBgp {
 pub struct FRRRaw {
     /// Snippets of lower priority come first.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::integer")]
     pub priority: i64,
     /// The text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -68,7 +71,7 @@ pub struct FRRRaw {
 #[serde(rename_all = "camelCase")]
 pub struct FRRRouter {
     /// The local AS number.
-    #[schemars(schema_with = "asn")]
+    #[schemars(schema_with = "schema::asn")]
     pub asn: u32,
     /// The BGP router id; FRR chooses one where it is empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -77,13 +80,13 @@ pub struct FRRRouter {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub vrf: String,
     /// Whom to peer with.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub neighbors: Vec<FRRNeighbor>,
     /// Prefixes that neighbors of this router may be told.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<FRRPrefix>,
     /// VRFs whose routes this router imports.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<FRRImport>,
     /// The EVPN address family.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,7 +127,7 @@ pub enum FRRAddressFamily {
 pub struct FRRNeighbor {
     /// The neighbor's AS number. Exactly one of `asn` and `dynamicASN` is given.
     #[serde(default, skip_serializing_if = "is_default")]
-    #[schemars(schema_with = "asn")]
+    #[schemars(schema_with = "schema::asn")]
     pub asn: u32,
     /// The neighbor's AS, by what it is to us.
     #[serde(default, rename = "dynamicASN", skip_serializing_if = "Option::is_none")]
@@ -140,7 +143,7 @@ pub struct FRRNeighbor {
     pub interface: String,
     /// The port to dial; 179 where it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 16384))]
+    #[schemars(schema_with = "port")]
     pub port: Option<u16>,
     /// TCP-MD5 password (RFC 2385). At most one of `password` and `passwordSecret` is given.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -156,7 +159,12 @@ pub struct FRRNeighbor {
     pub keepalive_time: Option<Duration>,
     /// Time between attempts to connect, whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "connect_time")]
+    #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
+        ("duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
+         "connect time should be between 1 seconds to 65535"),
+        ("duration(self).getMilliseconds() % 1000 == 0",
+         "connect time should contain a whole number of seconds"),
+    ])))]
     pub connect_time: Option<Duration>,
     /// Whether the neighbor is more than one hop away.
     #[serde(default, skip_serializing_if = "is_default", rename = "ebgpMultiHop")]
@@ -181,7 +189,7 @@ pub struct FRRNeighbor {
     pub dual_stack_address_family: bool,
     /// The AS number to show to this neighbor in place of the router's.
     #[serde(default, skip_serializing_if = "is_default", rename = "localASN")]
-    #[schemars(schema_with = "local_asn")]
+    #[schemars(schema_with = "schema::local_asn")]
     pub local_asn: u32,
     /// Which routes the session carries.
     #[serde(default = "unicast")]
@@ -250,10 +258,10 @@ pub struct FRRAdvertise {
     #[serde(default, skip_serializing_if = "is_default")]
     pub next_hop: FRRNextHop,
     /// Local preferences.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub with_local_pref: Vec<FRRLocalPref>,
     /// Communities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub with_community: Vec<FRRCommunity>,
 }
 
@@ -261,7 +269,7 @@ pub struct FRRAdvertise {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRAllowedOut {
     /// The prefixes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<FRRPrefix>,
     /// Whether only those, or all of the router.
     #[serde(default)]
@@ -371,7 +379,7 @@ pub struct FRRReceive {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRAllowedIn {
     /// The prefixes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub prefixes: Vec<FRRPrefixSelector>,
     /// Whether only those, or all.
     #[serde(default)]
@@ -403,19 +411,19 @@ pub struct FRRBfdProfile {
     pub name: String,
     /// The shortest interval, in milliseconds, at which we can receive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 10, max = 60000))]
+    #[schemars(schema_with = "schema::interval")]
     pub receive_interval: Option<u32>,
     /// The shortest interval, in milliseconds, at which we want to send.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 10, max = 60000))]
+    #[schemars(schema_with = "schema::interval")]
     pub transmit_interval: Option<u32>,
     /// How many packets may be lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 2, max = 255))]
+    #[schemars(schema_with = "schema::multiplier")]
     pub detect_multiplier: Option<u32>,
     /// The interval of echo packets, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 10, max = 60000))]
+    #[schemars(schema_with = "schema::interval")]
     pub echo_interval: Option<u32>,
     /// Whether to use echo packets; not over several hops, not in a VRF.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -425,7 +433,7 @@ pub struct FRRBfdProfile {
     pub passive_mode: Option<bool>,
     /// The least TTL accepted over several hops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 254))]
+    #[schemars(schema_with = "schema::ttl")]
     pub minimum_ttl: Option<u32>,
 }
 
@@ -456,7 +464,7 @@ pub struct FRREvpn {
     #[serde(default, rename = "advertiseSVI", skip_serializing_if = "Option::is_none")]
     pub advertise_svi: Option<bool>,
     /// L2 VNIs with values of their own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub l2vnis: Vec<FRRL2Vni>,
     /// The L3 VNI of this router's VRF.
@@ -468,7 +476,7 @@ pub struct FRREvpn {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRL2Vni {
     /// Its number.
-    #[schemars(range(min = 1, max = 16777215))]
+    #[schemars(schema_with = "vni")]
     pub vni: i32,
     /// Route distinguisher.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -488,7 +496,7 @@ pub struct FRRL2Vni {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRL3Vni {
     /// Its number.
-    #[schemars(range(min = 1, max = 16777215))]
+    #[schemars(schema_with = "vni")]
     pub vni: i32,
     /// Route distinguisher.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -516,12 +524,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn asn(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 0, "maximum": u32::MAX})
+fn port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 0, "maximum": 16384})
 }
 
-fn local_asn(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int64", "minimum": 1, "maximum": u32::MAX})
+fn vni(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": 16777215})
 }
 
 fn preference(_: &mut SchemaGenerator) -> Schema {
@@ -540,58 +548,40 @@ fn cidrs(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "minItems": 1, "items": {"type": "string", "format": "cidr"}})
 }
 
-fn connect_time(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "string",
-        "x-kubernetes-validations": [
-            {
-                "rule": "duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
-                "message": "connect time must be from 1s to 65535s",
-            },
-            {
-                "rule": "duration(self).getMilliseconds() % 1000 == 0",
-                "message": "connect time must be whole seconds",
-            },
-        ],
-    })
-}
+/// What an AS number or an address before the colon, and the number after it, may be: six octets together
+/// (RFC 4364 §4.2, RFC 4360).
+const RANGES: [(&str, &str); 4] = [
+    (
+        "self.startsWith('*') || self.contains('.') || int(self.split(':')[0]) <= 4294967295",
+        "the AS number must be at most 4294967295",
+    ),
+    ("int(self.split(':')[1]) <= 4294967295", "the number after the colon must be at most 4294967295"),
+    (
+        "!self.contains('.') || int(self.split(':')[1]) <= 65535",
+        "after an IPv4 address the number must be at most 65535",
+    ),
+    (
+        "self.startsWith('*') || self.contains('.') || int(self.split(':')[0]) <= 65535 \
+         || int(self.split(':')[1]) <= 65535",
+        "after an AS number above 65535 the number must be at most 65535",
+    ),
+];
 
-/// A route distinguisher or an exported target (RFC 4364 §4.2, RFC 4360): `LEFT:RIGHT`, six octets together.
-fn administrator_and_number() -> Schema {
+/// A route distinguisher, or a target.
+fn distinguisher(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "string",
         "maxLength": 21,
         "pattern": r"^((25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}|[0-9]{1,10}):[0-9]{1,10}$",
-        "x-kubernetes-validations": [
-            {
-                "rule": "int(self.split(':')[1]) <= 4294967295",
-                "message": "the part after the colon must be at most 4294967295",
-            },
-            {
-                "rule": "self.contains('.') || int(self.split(':')[0]) <= 4294967295",
-                "message": "the AS number must be at most 4294967295",
-            },
-            {
-                "rule": "!self.contains('.') || int(self.split(':')[1]) <= 65535",
-                "message": "after an IPv4 address the number must be at most 65535",
-            },
-            {
-                "rule": "self.contains('.') || int(self.split(':')[0]) <= 65535 \
-                         || int(self.split(':')[1]) <= 65535",
-                "message": "after an AS number above 65535 the number must be at most 65535",
-            },
-        ],
+        "x-kubernetes-validations": schema::rules(&RANGES),
     })
 }
 
-fn distinguisher(_: &mut SchemaGenerator) -> Schema {
-    administrator_and_number()
+fn export_targets(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 100, "items": distinguisher(generator)})
 }
 
-fn export_targets(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "array", "maxItems": 100, "items": administrator_and_number()})
-}
-
+/// Targets of any administrator are imported where `*` stands for it.
 fn import_targets(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
@@ -600,26 +590,7 @@ fn import_targets(_: &mut SchemaGenerator) -> Schema {
             "type": "string",
             "maxLength": 21,
             "pattern": r"^((25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})(\.(25[0-5]|2[0-4][0-9]|1?[0-9]{1,2})){3}|[0-9]{1,10}|\*):[0-9]{1,10}$",
-            "x-kubernetes-validations": [
-                {
-                    "rule": "int(self.split(':')[1]) <= 4294967295",
-                    "message": "the part after the colon must be at most 4294967295",
-                },
-                {
-                    "rule": "self.contains('.') || self.startsWith('*') \
-                             || int(self.split(':')[0]) <= 4294967295",
-                    "message": "the AS number must be at most 4294967295",
-                },
-                {
-                    "rule": "!self.contains('.') || int(self.split(':')[1]) <= 65535",
-                    "message": "after an IPv4 address the number must be at most 65535",
-                },
-                {
-                    "rule": "self.contains('.') || self.startsWith('*') \
-                             || int(self.split(':')[0]) <= 65535 || int(self.split(':')[1]) <= 65535",
-                    "message": "after an AS number above 65535 the number must be at most 65535",
-                },
-            ],
+            "x-kubernetes-validations": schema::rules(&RANGES),
         },
     })
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Duration, ObjectMeta};
+use kube::core::ObjectMeta;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::Ipv4Addr,
@@ -28,13 +28,6 @@ pub struct Built {
     /// Peers that had to be left out.
     pub problems: Problems,
     peers: BTreeMap<(Option<Word>, Neighbor), PeerName>,
-}
-
-impl From<api::FRRConfiguration> for Built {
-    /// An object that no peers stand behind.
-    fn from(object: api::FRRConfiguration) -> Self {
-        Self { object, problems: Problems::default(), peers: BTreeMap::new() }
-    }
 }
 
 impl Built {
@@ -156,7 +149,7 @@ fn carried(session: &Session) -> Vec<(IpNet, &Arc<Attributes>)> {
 }
 
 fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighbor {
-    let seconds = |s: u16| Duration::from(std::time::Duration::from_secs(s.into()));
+    let seconds = |s: u16| api::Duration(format!("{s}s"));
     let (asn, dynamic_asn) = match peer.remote_as {
         RemoteAs::Number(asn) => (asn.get(), None),
         RemoteAs::Internal => (0, Some(api::FRRDynamicAsn::Internal)),

@@ -6,7 +6,7 @@
 mod neighbor;
 mod routes;
 
-use super::{BfdProfile, Built, Model, Router};
+use super::{BfdProfile, Model, Router};
 use crate::{
     api,
     config::{Kind, ObjectRef, Problems},
@@ -23,9 +23,11 @@ const LONGEST_PROFILE: usize = 63;
 
 /// What FRR should run.
 #[must_use]
-pub fn merge(ours: &Built, users: &BTreeMap<String, api::FRRConfiguration>) -> (Model, Problems) {
+pub fn merge(
+    ours: &api::FRRConfiguration,
+    users: &BTreeMap<String, api::FRRConfiguration>,
+) -> (Model, Problems) {
     let mut model = Model::default();
-    let Built { object: ours, problems, .. } = ours;
     let mut faults = Faults::of(ours.metadata.name.as_deref().unwrap_or_default());
     let mut routes: BTreeMap<Option<Word>, Routes> = BTreeMap::new();
     for (i, profile) in ours.spec.bgp.bfd_profiles.iter().enumerate() {
@@ -53,8 +55,7 @@ pub fn merge(ours: &Built, users: &BTreeMap<String, api::FRRConfiguration>) -> (
             routes.settle(router, &mut model.classes, &mut model.policies);
         }
     }
-    let mut problems = problems.clone();
-    problems.extend(faults.problems);
+    let mut problems = faults.problems;
     for name in users.keys() {
         let object = ObjectRef { kind: Kind::FRRConfiguration, name: name.clone() };
         problems.add(object, "spec", "merging of FRRConfigurations is not implemented yet: it has no effect");

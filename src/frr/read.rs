@@ -234,7 +234,9 @@ impl Block {
             self.bare_bfd.insert(neighbor);
             return true;
         }
-        self.bare_bfd.remove(&neighbor);
+        if rest.starts_with("bfd profile ") {
+            self.bare_bfd.remove(&neighbor);
+        }
         self.sessions.get_mut(&neighbor).is_some_and(|session| setting(session, rest).is_some())
     }
 

@@ -63,15 +63,13 @@ pub enum Report {
         /// What the line is about.
         subject: Subject,
     },
-    /// A daemon took a line, and said something about it.
+    /// A daemon took a line, and said something about it that it does not always say.
     Remarked {
         /// The line.
         line: String,
         /// What the daemon said.
         answer: String,
     },
-    /// `frr.conf` is that of the newest model that was applied.
-    Written,
     /// `frr.conf` could not be written; FRR would start from an older one.
     Unwritten {
         /// Why.
@@ -121,6 +119,14 @@ pub async fn drive(
     // an error is a panic there, which has been reported
     let _ = keeper.await;
 }
+
+/// What FRR says to lines that it has taken, and that tells us nothing. The second is FRR 8's, with the code of a
+/// refusal, when the message to zebra that goes with the setting has to wait a moment in its buffer.
+const USUAL: [&str; 3] = [
+    "Graceful restart configuration changed, reset this peer to take effect",
+    "Graceful restart configuration changed, reset this peer to take effect\n% Invalid value",
+    "% Echo mode works correctly for IPv4, but only works when the peer is also FRR for IPv6.",
+];
 
 struct Driver {
     bgp: Link,
@@ -228,6 +234,9 @@ impl Driver {
                 let text = answer.text.trim().to_owned();
                 sent.push(line.text.clone());
                 let (line, subject) = (line.text.clone(), line.subject.clone());
+                if USUAL.contains(&text.as_str()) {
+                    continue;
+                }
                 if answer.code != 0 {
                     refused = true;
                     // a line in the wrong place is refused for the reason that the way there was

@@ -90,10 +90,11 @@ impl Announcer {
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
         let built = frr::build(&self.me.node, &plan, &self.config);
-        let (model, unfit) = frr::merge(&built, &self.observed.input.frr_configurations);
+        let (model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         // The first pass finds what was announced before a restart: that is no news.
         let events = if self.built.is_some() { self.news(&plan) } else { Vec::new() };
-        self.unfit = unfit;
+        self.unfit = built.problems.clone();
+        self.unfit.extend(unfit);
         self.plan = plan;
         self.built = Some(built);
         Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model), events })

@@ -83,7 +83,6 @@ pub(super) fn tell_frr(report: &Report) {
         Report::Remarked { line, answer } => {
             tracing::warn!(line = mask(line), answer, "FRR remarked on a line")
         }
-        Report::Written => tracing::debug!("frr.conf written"),
         Report::Unwritten { error } => {
             tracing::error!(
                 fault = format!("{error:#}"),

@@ -84,7 +84,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);
                         announcer.applied();
                     }
-                    Report::Connected { .. } | Report::Unreachable { .. } | Report::Written => {}
+                    Report::Connected { .. } | Report::Unreachable { .. } => {}
                     Report::Remarked { .. } | Report::Unwritten { .. } => {
                         metrics.update_errors.inc();
                     }

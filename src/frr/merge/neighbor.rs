@@ -8,7 +8,6 @@ use crate::{
     names::{Asn, Word},
     net::Family,
 };
-use kube::core::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -139,9 +138,9 @@ fn read(
         timers: timers(from)?,
         connect_time: match &from.connect_time {
             None => None,
-            Some(time) => match seconds(time) {
-                Some(s) if s > 0 => Some(s),
-                _ => return fault("connectTime", "must be from 1s to 65535s"),
+            Some(time) => match seconds("connectTime", time)? {
+                0 => return fault("connectTime", "must be at least 1s"),
+                seconds => Some(seconds),
             },
         },
         graceful_restart: from.enable_graceful_restart,
@@ -154,22 +153,22 @@ fn timers(from: &api::FRRNeighbor) -> Result<Option<Timers>, Fault> {
     if from.hold_time.is_none() && from.keepalive_time.is_none() {
         return Ok(None);
     }
-    let hold = from.hold_time.as_ref().map_or(Some(DEFAULT.hold), seconds);
-    let keepalive = from.keepalive_time.as_ref().map_or(Some(DEFAULT.keepalive), seconds);
-    let Some(hold) = hold.filter(|hold| !matches!(hold, 1 | 2)) else {
-        return fault("holdTime", "must be 0 or from 3s to 65535s");
-    };
-    match keepalive {
-        // FRR never waits longer than a third of the hold time (RFC 4271 §4.4)
-        Some(k) if k <= hold => Ok(Some(Timers { keepalive: k.min(hold / 3), hold })),
-        _ => fault("keepaliveTime", "must not be longer than the hold time"),
+    let hold = from.hold_time.as_ref().map_or(Ok(DEFAULT.hold), |time| seconds("holdTime", time))?;
+    let keepalive = from.keepalive_time.as_ref();
+    let keepalive = keepalive.map_or(Ok(DEFAULT.keepalive), |time| seconds("keepaliveTime", time))?;
+    if matches!(hold, 1 | 2) {
+        return fault("holdTime", "must be 0 or at least 3s");
     }
+    if keepalive > hold {
+        return fault("keepaliveTime", "must not be longer than the hold time");
+    }
+    // FRR never waits longer than a third of the hold time (RFC 4271 §4.4)
+    Ok(Some(Timers { keepalive: keepalive.min(hold / 3), hold }))
 }
 
 /// Whole seconds, the rest cut off.
-fn seconds(duration: &Duration) -> Option<u16> {
-    if duration.is_negative() {
-        return None;
-    }
-    u16::try_from(std::time::Duration::from(*duration).as_secs()).ok()
+fn seconds(field: &'static str, time: &api::Duration) -> Result<u16, Fault> {
+    let nanos = time.nanos().or_else(|e| fault(field, e))?;
+    let range = |_| Fault(field, format!("{} is not from 0s to 65535s", time.0));
+    u16::try_from(nanos.div_euclid(1_000_000_000)).map_err(range)
 }

@@ -29,15 +29,13 @@ pub(super) async fn keep(
             let (path, before) = (path.clone(), last.take());
             let task = tokio::task::spawn_blocking(move || refresh(&path, &model, before));
             let result = task.await.context("the thread that writes ended").and_then(|result| result);
-            let report = match result {
-                Ok(text) => {
-                    last = Some(text);
-                    Report::Written
+            match result {
+                Ok(text) => last = Some(text),
+                Err(error) => {
+                    // nobody left to tell is no reason to stop
+                    let _ = reports.send(Report::Unwritten { error }).await;
                 }
-                Err(error) => Report::Unwritten { error },
-            };
-            // nobody left to tell is no reason to stop
-            let _ = reports.send(report).await;
+            }
         }
         if wanted.changed().await.is_err() {
             return;

@@ -1,0 +1,473 @@
+//! From a plan to lines: what each change costs, and what bad input costs.
+
+use super::*;
+use crate::{
+    api,
+    config::{Community, Config, Kind, ObjectRef, Peer},
+    names::{NodeName, PeerName},
+    plan::Plan,
+};
+use std::{net::IpAddr, sync::Arc};
+
+fn peer(address: &str, asn: u32) -> Peer {
+    Peer {
+        my_asn: Asn::new(64512).unwrap(),
+        remote_as: RemoteAs::Number(Asn::new(asn).unwrap()),
+        neighbor: Neighbor::Address(address.parse().unwrap()),
+        port: 179,
+        source: None,
+        timers: None,
+        connect_time: None,
+        router_id: None,
+        nodes: Vec::new(),
+        password: None,
+        bfd: None,
+        graceful_restart: false,
+        ebgp_multihop: false,
+        vrf: None,
+        dual_stack: false,
+        local_asn: None,
+    }
+}
+
+fn plan(peers: &[(&str, Peer)], routes: impl Fn(&Peer) -> BTreeMap<IpNet, Arc<Attributes>>) -> Plan {
+    let sessions = peers.iter().map(|(name, peer)| {
+        let session = crate::plan::Session { peer: Arc::new(peer.clone()), routes: routes(peer) };
+        (PeerName::from(*name), session)
+    });
+    Plan { bgp: sessions.collect(), ..Plan::default() }
+}
+
+fn model(plan: &Plan) -> Model {
+    let built = build(&NodeName::from("n1"), plan, &Config::default());
+    assert!(built.problems.is_empty(), "{:?}", built.problems);
+    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    assert!(problems.is_empty(), "{problems:?}");
+    model
+}
+
+fn lines(from: &Model, to: &Model) -> Vec<String> {
+    let steps = delta(from, to);
+    steps.into_iter().flat_map(|s| s.context.into_iter().chain(s.lines)).map(|line| line.text).collect()
+}
+
+fn hosts(count: u32) -> BTreeMap<IpNet, Arc<Attributes>> {
+    let attributes = Arc::new(Attributes {
+        local_pref: Some(150),
+        communities: [Community::Standard(64512, 100), Community::Large(64512, 1, 2)].into(),
+    });
+    let first = u32::from(Ipv4Addr::new(10, 0, 0, 0));
+    (first..first + count).map(|ip| (IpAddr::from(Ipv4Addr::from(ip)).into(), attributes.clone())).collect()
+}
+
+fn two_peers() -> [(&'static str, Peer); 2] {
+    [("a", peer("192.0.2.1", 65001)), ("b", peer("192.0.2.2", 64512))]
+}
+
+/// Input: ten thousand Services and two peers, and one Service more.
+/// Output: one line, and no more time than a deaf user would notice; the figure is for `BENCHMARKS.md`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "measures")]
+fn one_service_more_is_one_line() {
+    let before = plan(&two_peers(), |_| hosts(10_000));
+    let after = plan(&two_peers(), |_| hosts(10_001));
+    let was = model(&before);
+    let start = std::time::Instant::now();
+    let built = build(&NodeName::from("n1"), &after, &Config::default());
+    let build_took = start.elapsed();
+    let (is, _) = merge(&built.object, &BTreeMap::new());
+    let merge_took = start.elapsed() - build_took;
+    let steps = delta(&was, &is);
+    let took = start.elapsed();
+    println!("10,000 prefixes, 2 peers: build {build_took:?}, merge {merge_took:?}, in all {took:?}");
+    assert_eq!(steps.len(), 1);
+    let class = is.classes.first().unwrap();
+    let expected = [
+        "router bgp 64512".to_owned(),
+        "address-family ipv4 unicast".to_owned(),
+        format!("network 10.0.39.16/32 route-map {class}"),
+    ];
+    assert_eq!(lines(&was, &is), expected);
+    assert_eq!(lines(&is, &was), [&expected[..2], &["no network 10.0.39.16/32".to_owned()]].concat());
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+}
+
+/// Input: one of two Services gets another community. Output: its class, its entry with both peers, its `network`
+/// line; then nothing is left of the old one. No line of a neighbour, and none of the other Service.
+#[test]
+fn other_attributes_are_another_class() {
+    let with = |community: u16| {
+        plan(&two_peers(), |_| {
+            let mut routes = hosts(2);
+            let attributes =
+                Attributes { local_pref: None, communities: [Community::Standard(64512, community)].into() };
+            routes.insert("10.0.0.1/32".parse().unwrap(), Arc::new(attributes));
+            routes
+        })
+    };
+    let (was, is) = (model(&with(1)), model(&with(2)));
+    let lines = lines(&was, &is);
+    let old = was.classes.difference(&is.classes).next().unwrap();
+    let new = is.classes.difference(&was.classes).next().unwrap();
+    let (tag, old_tag, place, old_place) = (new.tag(), old.tag(), new.place(), old.place());
+    let expected = format!(
+        "bgp large-community-list standard {new} seq 5 permit {tag}
+route-map {new} permit 10
+set large-community {tag}
+route-map 192.0.2.1-out permit {place}
+match large-community {new}
+set large-community none
+set community 64512:2
+route-map 192.0.2.2-out permit {place}
+match large-community {new}
+set large-community none
+set community 64512:2
+router bgp 64512
+address-family ipv4 unicast
+network 10.0.0.1/32 route-map {new}
+no route-map 192.0.2.1-out permit {old_place}
+no route-map 192.0.2.2-out permit {old_place}
+no route-map {old}
+no bgp large-community-list standard {old} seq 5 permit {old_tag}"
+    );
+    assert_eq!(lines.join("\n"), expected);
+}
+
+/// A setting of one peer is a line of that peer; its remote AS cannot change, so it is made anew.
+#[test]
+fn a_setting_is_a_line() {
+    let routes = |_: &Peer| hosts(3);
+    let was = model(&plan(&two_peers(), routes));
+    let mut peers = two_peers();
+    peers[0].1.connect_time = Some(7);
+    let is = model(&plan(&peers, routes));
+    assert_eq!(lines(&was, &is), ["router bgp 64512", "neighbor 192.0.2.1 timers connect 7"]);
+    assert_eq!(lines(&is, &was), ["router bgp 64512", "no neighbor 192.0.2.1 timers connect 7"]);
+    peers[0].1.remote_as = RemoteAs::External;
+    let anew = model(&plan(&peers, routes));
+    assert_eq!(
+        lines(&is, &anew),
+        [
+            "router bgp 64512",
+            "no neighbor 192.0.2.1 remote-as 65001",
+            "neighbor 192.0.2.1 remote-as external",
+            "neighbor 192.0.2.1 timers connect 7",
+            "router bgp 64512",
+            "address-family ipv4 unicast",
+            "neighbor 192.0.2.1 route-map 192.0.2.1-in in",
+            "neighbor 192.0.2.1 route-map 192.0.2.1-out out",
+            "neighbor 192.0.2.1 activate",
+        ]
+    );
+    assert_eq!(lines(&was, &was), [""; 0]);
+}
+
+/// Two peers that cannot run on one node: the first by name stands, the later one has the problem.
+#[test]
+fn peers_that_cannot_coexist() {
+    let mut other_as = peer("192.0.2.3", 65001);
+    other_as.my_asn = Asn::new(64999).unwrap();
+    let mut other_id = peer("192.0.2.4", 65001);
+    other_id.router_id = Some("192.0.2.9".parse().unwrap());
+    let mut elsewhere = other_as.clone();
+    elsewhere.vrf = Some(Word::new("red").unwrap());
+    let peers = [
+        ("a", peer("192.0.2.1", 65001)),
+        ("b", peer("192.0.2.1", 65002)),
+        ("c", other_as),
+        ("d", other_id),
+        ("e", elsewhere),
+        ("f", peer("2001:db8::1", 65001)),
+    ];
+    let plan = plan(&peers, |_| hosts(1));
+    let built = build(&NodeName::from("n1"), &plan, &Config::default());
+    let problems: Vec<String> = built.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "BGPPeer b: spec.peerAddress: peer 192.0.2.1 already exists, FRR mode doesn't support duplicate \
+             BGPPeers selecting the same node",
+            "BGPPeer c: spec.myASN: every BGPPeer of a node and VRF must have the same, and an earlier one has \
+             64512",
+            "BGPPeer d: spec.routerID: every BGPPeer of a node and VRF must have the same, and an earlier one has \
+             none",
+        ]
+    );
+    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    assert!(problems.is_empty(), "{problems:?}");
+    let sessions: Vec<usize> = model.routers.values().map(|r| r.sessions.len()).collect();
+    assert_eq!(sessions, [2, 1]);
+    // the session of another family carries nothing
+    assert_eq!(model.policies[&Word::new("2001:db8::1").unwrap()].entries.len(), 0);
+    let owner = |name: &str| Some(ObjectRef { kind: Kind::BGPPeer, name: name.to_owned() });
+    let neighbor = Neighbor::Address("192.0.2.3".parse().unwrap());
+    let red = Word::new("red").ok();
+    assert_eq!(built.owner(&Subject::Neighbor(red, neighbor)), owner("e"));
+    assert_eq!(built.owner(&Subject::Policy(Word::new("192.0.2.1").unwrap())), owner("a"));
+    assert_eq!(built.owner(&Subject::Router(None)), None);
+}
+
+fn object(bgp: serde_json::Value) -> api::FRRConfiguration {
+    serde_json::from_value(serde_json::json!({
+        "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration",
+        "metadata": {"name": "metallb-n1"}, "spec": {"bgp": bgp},
+    }))
+    .unwrap()
+}
+
+/// Each fault names its field and costs no more than the part that it is in; the neighbour `10.0.0.1` always stands.
+#[test]
+fn faults_are_named() {
+    let neighbor = |fields: serde_json::Value| {
+        let mut neighbor = serde_json::json!({"address": "10.0.0.9", "asn": 65001});
+        let fields = fields.as_object().unwrap().clone();
+        neighbor.as_object_mut().unwrap().extend(fields);
+        neighbor
+    };
+    let told = |allowed: serde_json::Value| serde_json::json!({"toAdvertise": allowed});
+    for (fields, field, left) in [
+        (serde_json::json!({"password": "a\nrouter bgp 1"}), "password", 1),
+        (serde_json::json!({"password": "a b"}), "password", 1),
+        (serde_json::json!({"password": "x".repeat(81)}), "password", 1),
+        (serde_json::json!({"address": "", "interface": "eth0\n!"}), "interface", 1),
+        (serde_json::json!({"address": "10.0.0.9 shutdown"}), "address", 1),
+        (serde_json::json!({"address": "10.0.0.1"}), "", 1),
+        (serde_json::json!({"address": ""}), "address", 1),
+        (serde_json::json!({"interface": "eth0"}), "address", 1),
+        (serde_json::json!({"sourceaddress": "lo\n"}), "sourceaddress", 1),
+        (serde_json::json!({"asn": 0}), "asn", 1),
+        (serde_json::json!({"dynamicASN": "external"}), "asn", 1),
+        (serde_json::json!({"localASN": 64512}), "localASN", 1),
+        (serde_json::json!({"localASN": 65002, "asn": 64512}), "localASN", 1),
+        (serde_json::json!({"holdTime": "2s"}), "holdTime", 1),
+        (serde_json::json!({"holdTime": "soon"}), "holdTime", 1),
+        (serde_json::json!({"holdTime": "9s", "keepaliveTime": "10s"}), "keepaliveTime", 1),
+        (serde_json::json!({"connectTime": "0s"}), "connectTime", 1),
+        (serde_json::json!({"bfdProfile": "nope"}), "bfdProfile", 1),
+        (serde_json::json!({"passwordSecret": {"name": "x"}}), "passwordSecret", 1),
+        (serde_json::json!({"toReceive": {"allowed": {"mode": "all"}}}), "toReceive", 2),
+        (serde_json::json!({"addressFamilies": ["unicast", "evpn"]}), "addressFamilies", 2),
+        (told(serde_json::json!({"nextHop": {"ipv4": "10.0.0.3"}})), "toAdvertise.nextHop", 2),
+        (
+            told(serde_json::json!({"allowed": {"prefixes": ["10.9.0.0/24", "10.1.0.0/24"]}})),
+            "toAdvertise.allowed.prefixes[0]",
+            2,
+        ),
+        (
+            told(serde_json::json!({"allowed": {"prefixes": ["10.1.0.0/24\n!"]}})),
+            "toAdvertise.allowed.prefixes[0]",
+            2,
+        ),
+        (
+            told(serde_json::json!({"allowed": {"prefixes": ["2001:db8::/64"]}})),
+            "toAdvertise.allowed.prefixes[0]",
+            2,
+        ),
+        (
+            told(serde_json::json!({"withLocalPref": [{"prefixes": ["10.1.0.0/24"], "localPref": 1}]})),
+            "toAdvertise.withLocalPref[0].prefixes[0]",
+            2,
+        ),
+        (
+            told(serde_json::json!({"allowed": {"mode": "all"}, "withLocalPref": [
+                {"prefixes": ["10.1.0.0/24"], "localPref": 1}, {"prefixes": ["10.1.0.0/24"], "localPref": 2},
+            ]})),
+            "toAdvertise.withLocalPref[1].prefixes[0]",
+            2,
+        ),
+        (
+            told(serde_json::json!({"withCommunity": [{"prefixes": [], "community": "1:2 additive"}]})),
+            "toAdvertise.withCommunity[0].community",
+            2,
+        ),
+    ] {
+        let bgp = serde_json::json!({"routers": [{
+            "asn": 64512,
+            "prefixes": ["10.1.0.0/24", "2001:db8::/64"],
+            "neighbors": [{"address": "10.0.0.1", "asn": 65001}, neighbor(fields.clone())],
+        }]});
+        let (model, problems) = merge(&object(bgp), &BTreeMap::new());
+        let fields_named: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
+        let at = "spec.bgp.routers[0].neighbors[1]";
+        let expected = if field.is_empty() { at.to_owned() } else { format!("{at}.{field}") };
+        assert_eq!(fields_named, [expected], "{fields}");
+        assert_eq!(model.routers[&None].sessions.len(), left, "{fields}");
+    }
+}
+
+/// The same for what is not a neighbour.
+#[test]
+fn faults_of_routers_and_profiles() {
+    for (bgp, field) in [
+        (serde_json::json!({"routers": [{"asn": 0}]}), "spec.bgp.routers[0].asn"),
+        (serde_json::json!({"routers": [{"asn": 1, "id": "::1"}]}), "spec.bgp.routers[0].id"),
+        (serde_json::json!({"routers": [{"asn": 1, "vrf": "a b"}]}), "spec.bgp.routers[0].vrf"),
+        (serde_json::json!({"routers": [{"asn": 1, "prefixes": ["x"]}]}), "spec.bgp.routers[0].prefixes[0]"),
+        (
+            serde_json::json!({"routers": [{"asn": 1, "imports": [{"vrf": "x"}]}]}),
+            "spec.bgp.routers[0].imports",
+        ),
+        (serde_json::json!({"routers": [{"asn": 1, "evpn": {}}]}), "spec.bgp.routers[0].evpn"),
+        (serde_json::json!({"routers": [{"asn": 1}, {"asn": 2}]}), "spec.bgp.routers[1].asn"),
+        (
+            serde_json::json!({"routers": [{"asn": 1, "id": "1.1.1.1"}, {"asn": 1, "id": "1.1.1.2"}]}),
+            "spec.bgp.routers[1].id",
+        ),
+        (serde_json::json!({"bfdProfiles": [{"name": "a\n"}]}), "spec.bgp.bfdProfiles[0].name"),
+        (serde_json::json!({"bfdProfiles": [{"name": "a".repeat(64)}]}), "spec.bgp.bfdProfiles[0].name"),
+        (serde_json::json!({"bfdProfiles": [{"name": "a"}, {"name": "a"}]}), "spec.bgp.bfdProfiles[1]"),
+        (
+            serde_json::json!({"bfdProfiles": [{"name": "a", "detectMultiplier": 1}]}),
+            "spec.bgp.bfdProfiles[0].detectMultiplier",
+        ),
+    ] {
+        let (_, problems) = merge(&object(bgp.clone()), &BTreeMap::new());
+        assert_eq!(problems.iter().map(|p| p.field.as_str()).collect::<Vec<_>>(), [field], "{bgp}");
+    }
+}
+
+/// Users' objects are read later; until then they are told so.
+#[test]
+fn users_objects_are_not_ignored_in_silence() {
+    let users = [("extra".to_owned(), object(serde_json::json!({"routers": [{"asn": 1}]})))].into();
+    let (model, problems) = merge(&object(serde_json::json!({})), &users);
+    assert_eq!(model, Model::default());
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        all,
+        [
+            "FRRConfiguration extra: spec: merging of FRRConfigurations is not implemented yet: it has no effect"
+        ]
+    );
+}
+
+/// Two classes that want one place in an out-map: in every state on the way, each class has an entry whose
+/// attributes are its own, as long as a network may be in it.
+#[test]
+fn classes_that_want_one_place() {
+    let id = Word::new("192.0.2.1").unwrap();
+    let with = |places: &[(u16, u64)]| {
+        let entry = |class| Entry { class: Some(ClassId(class)), attributes: Attributes::default() };
+        let entries = places.iter().map(|(place, class)| (*place, entry(*class))).collect();
+        let classes = places.iter().map(|(_, class)| ClassId(*class)).collect();
+        let policies = [(id.clone(), Policy { inbound: true, entries })].into();
+        Model { classes, policies, ..Model::default() }
+    };
+    for (from, to) in [
+        (with(&[(7, 70)]), with(&[(7, 60), (8, 70)])),
+        (with(&[(7, 60), (8, 70)]), with(&[(7, 70)])),
+        (with(&[(7, 60), (8, 70), (9, 80)]), with(&[(7, 70), (8, 80)])),
+        (with(&[(7, 70), (8, 80)]), with(&[(7, 80), (8, 70)])),
+        (with(&[(1, 10)]), with(&[(1, 20), (2, 30)])),
+    ] {
+        let mut map: BTreeMap<u16, ClassId> = from.policies[&id]
+            .entries
+            .iter()
+            .filter_map(|(place, entry)| Some((*place, entry.class?)))
+            .collect();
+        let wanted: BTreeMap<u16, ClassId> = to.policies[&id]
+            .entries
+            .iter()
+            .filter_map(|(place, entry)| Some((*place, entry.class?)))
+            .collect();
+        let both: BTreeSet<ClassId> = from.classes.intersection(&to.classes).copied().collect();
+        for step in delta(&from, &to) {
+            let mut place = None;
+            for line in &step.lines {
+                let words: Vec<&str> = line.text.split(' ').collect();
+                match words.as_slice() {
+                    ["route-map", "192.0.2.1-out", "permit", at] => place = at.parse().ok(),
+                    ["no", "route-map", "192.0.2.1-out", "permit", at] => {
+                        assert!(map.remove(&at.parse().unwrap()).is_some(), "{line:?}");
+                    }
+                    ["match", "large-community", class] => {
+                        assert_eq!(map.insert(place.unwrap(), class.parse().unwrap()), None, "{line:?}");
+                    }
+                    _ => {}
+                }
+            }
+            for class in &both {
+                assert!(map.values().any(|c| c == class), "{class} has no entry after {step:?}");
+            }
+        }
+        assert_eq!(map, wanted);
+    }
+}
+
+/// What is found half done, or is not ours, is told apart.
+#[test]
+fn what_is_not_ours_is_handed_back() {
+    let found = read(
+        "frr version 10.3
+frr defaults traditional
+hostname n1
+log stdout
+!
+ip route 192.0.2.0/24 Null0
+route-map 10.0.0.1-in permit 10
+ match ip address prefix-list users
+exit
+!
+route-map 10.0.0.1-in deny 20
+exit
+!
+route-map 10.0.0.1-out permit 7
+ match large-community FERROLB-000000000000000a
+exit
+!
+route-map 10.0.0.1-out deny 65535
+exit
+!
+route-map FERROLB-000000000000000a permit 10
+ set large-community 4294967295:0:11
+exit
+!
+router bgp 64512
+ bgp router-id 10.0.0.7
+ no bgp ebgp-requires-policy
+ neighbor 10.0.0.1 remote-as 65001
+ neighbor 10.0.0.1 bfd
+ neighbor 10.0.0.1 allowas-in
+ neighbor 10.0.0.2 peer-group x
+ !
+ address-family ipv4 unicast
+  network 10.1.0.0/24
+  network 10.2.0.1/32 route-map FERROLB-000000000000000a
+  neighbor 10.0.0.1 activate
+ exit-address-family
+ !
+ address-family l2vpn evpn
+  advertise-all-vni
+ exit-address-family
+exit
+!
+end
+",
+    );
+    let router = &found.model.routers[&None];
+    assert!(!router.prepared);
+    assert_eq!(router.networks.len(), 1);
+    let session = router.sessions.first_key_value().unwrap().1;
+    // without its route-maps an activation is not ours, and is made good
+    assert!(session.families.is_empty() && session.bfd.is_none());
+    let policy = found.model.policies.first_key_value().unwrap().1;
+    assert_eq!(policy.entries[&7].class, None);
+    assert!(policy.inbound && found.model.classes.is_empty());
+    assert_eq!(found.model.log, Some(LogLevel::Debugging));
+    assert_eq!(
+        found.foreign,
+        [
+            "ip route 192.0.2.0/24 Null0",
+            " neighbor 10.0.0.1 allowas-in",
+            " neighbor 10.0.0.2 peer-group x",
+            "  network 10.1.0.0/24",
+            " address-family l2vpn evpn",
+            "  advertise-all-vni",
+            "route-map 10.0.0.1-in permit 10",
+            " match ip address prefix-list users",
+            "route-map FERROLB-000000000000000a permit 10",
+            " set large-community 4294967295:0:11",
+            " neighbor 10.0.0.1 bfd",
+        ]
+    );
+}
