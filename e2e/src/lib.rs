@@ -6,7 +6,7 @@
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
-//! - [`models`]: configurations of FRR, at random
+//! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
 //! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
 //!
@@ -28,6 +28,7 @@ pub mod netns;
 pub mod objects;
 pub mod pod;
 pub mod process;
+pub mod recorder;
 pub mod tor;
 pub mod updates;
 pub mod wait;

@@ -2,13 +2,18 @@
 
 use anyhow::{Context as _, Result};
 use ferrolb::{
-    frr::{self, Model},
+    config::{Community, Neighbor, RemoteAs},
+    frr::{self, ClassId, Entry, Model, Policy, Router, Session},
     io::frr::{Paths, Report, Vty, drive},
+    names::{Asn, Word},
+    net::Family,
+    plan::Attributes,
 };
 use ferrolb_e2e::{
     frr::{Frr, Listens},
     models,
     netns::Net,
+    recorder::{Recorder, Told},
     wait,
     warden::Warden,
 };
@@ -16,7 +21,16 @@ use proptest::{
     strategy::{Strategy as _, ValueTree as _},
     test_runner::TestRunner,
 };
-use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddrV4,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, watch},
     time::timeout,
@@ -61,6 +75,169 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
         })?;
         started.stop()?;
         before = model;
+    }
+    driver.stop().await;
+    Ok(())
+}
+
+const NODE: &str = "10.7.0.1";
+const EXTERNAL: &str = "10.7.0.2";
+const INTERNAL: &str = "10.7.0.3";
+
+/// What one class is in [`wired`]: its number, the place of its entries, a community, whether the external neighbour
+/// gets it, and its prefixes.
+type Kind<'a> = (u64, u16, u16, bool, &'a [&'a str]);
+
+/// A model with both neighbours and these classes.
+fn wired(kinds: &[Kind<'_>]) -> Model {
+    let asn = |number| Asn::new(number).expect("not 0");
+    let session = |remote: u32| Session {
+        remote_as: RemoteAs::Number(asn(remote)),
+        local_as: None,
+        bfd: None,
+        password: None,
+        port: Some(1179),
+        multihop: false,
+        skip_connected_check: false,
+        source: None,
+        timers: None,
+        connect_time: Some(1),
+        graceful_restart: false,
+        families: [Family::V4].into(),
+    };
+    let neighbor = |address: &str| Neighbor::Address(address.parse().expect("an address"));
+    let mut router = Router {
+        asn: asn(64512),
+        id: NODE.parse().ok(),
+        prepared: true,
+        sessions: [(neighbor(EXTERNAL), session(65001)), (neighbor(INTERNAL), session(64512))].into(),
+        networks: BTreeMap::new(),
+    };
+    let mut model = Model::default();
+    for name in [EXTERNAL, INTERNAL] {
+        let policy = Policy { inbound: true, ..Policy::default() };
+        model.policies.insert(Word::new(name).expect("a word"), policy);
+    }
+    for (class, place, community, external, prefixes) in kinds {
+        let class = ClassId(*class);
+        model.classes.insert(class);
+        for (name, policy) in &mut model.policies {
+            if *external || name.as_str() == INTERNAL {
+                let communities = [Community::Standard(64512, *community)].into();
+                let attributes = Attributes { local_pref: Some(u32::from(*community)), communities };
+                policy.entries.insert(*place, Entry { class: Some(class), attributes });
+            }
+        }
+        let prefixes = prefixes.iter().map(|prefix| (prefix.parse().expect("a prefix"), class));
+        router.networks.extend(prefixes);
+    }
+    model.routers.insert(None, router);
+    model
+}
+
+/// On the wire, while the neighbours keep asking for everything again: a prefix is announced at once, also in a new
+/// class; one that changes its class is announced with the new attributes and never withdrawn; no other prefix is
+/// withdrawn, no session ends, our tag never leaves, nor a prefix to whom it is not for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_else_moves_on_the_wire() -> Result<()> {
+    const STAY: [&str; 3] = ["198.51.100.1/32", "198.51.100.2/32", "198.51.100.3/32"];
+    const MOVES: &str = "198.51.100.7/32";
+    const SECRET: &str = "198.51.100.66/32";
+    let warden = Warden::start()?;
+    let (node, outside) = (Net::create(&warden, "node")?, Net::create(&warden, "outside")?);
+    node.cable("up", &["10.7.0.1/24"], &outside, "down", &["10.7.0.2/24", "10.7.0.3/24"])?;
+    let listen =
+        |address: &str, asn| Recorder::listen(&outside, SocketAddrV4::new(address.parse()?, 1179), asn);
+    let (external, internal) = (listen(EXTERNAL, 65001)?, listen(INTERNAL, 64512)?);
+    let frr = Frr::start(&warden, &node, Listens::No, &frr::render(&Model::default())?)?;
+    let mut driver = Driver::start(&frr);
+
+    let base: Kind<'_> = (1, 2, 100, true, &STAY);
+    let secret: Kind<'_> = (3, 4, 300, false, &[SECRET]);
+    let mut model = wired(&[base, secret]);
+    driver.go(&Model::default(), &model).await?;
+    for (recorder, count) in [(&external, 3), (&internal, 4)] {
+        wait::until_true(DEADLINE, "the first prefixes", || {
+            let told: BTreeSet<_> = recorder.told()?.into_iter().flat_map(|told| told.announced).collect();
+            Ok(told.len() == count)
+        })?;
+    }
+    external.take()?;
+    internal.take()?;
+    let storm = AtomicBool::new(true);
+    let (mut seen, mut slowest) = ([Vec::new(), Vec::new()], Duration::ZERO);
+    let result: Result<()> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while storm.load(Ordering::Relaxed) {
+                if external.refresh().is_err() || internal.refresh().is_err() {
+                    break;
+                }
+                std::thread::yield_now();
+            }
+        });
+        let moved = tokio::task::block_in_place(|| {
+            for round in 0..60u16 {
+                // a class of its own each time; sometimes in the place that another one has to leave
+                let (number, community) = (1000 + u64::from(round), 1000 + round);
+                let moving: Kind<'_> = match round % 3 {
+                    0 => (number, 1000 + round, community, true, &[MOVES]),
+                    1 => (number, 2, community, true, &[MOVES]),
+                    _ => (number, 500, community, true, &[MOVES]),
+                };
+                let base: Kind<'_> = if round % 3 == 1 { (1, 3, 100, true, &STAY) } else { base };
+                let next = wired(&[moving, base, secret]);
+                let start = wait::now();
+                tokio::runtime::Handle::current().block_on(driver.go(&model, &next))?;
+                model = next;
+                let community = format!("64512:{community}");
+                for (recorder, seen) in [&external, &internal].into_iter().zip(&mut seen) {
+                    let mut at = None;
+                    wait::until_true(DEADLINE, "the prefix in its new class", || {
+                        seen.extend(recorder.take()?);
+                        let new = seen.iter().find(|told: &&Told| {
+                            told.announced.contains(MOVES) && told.communities.contains(&community)
+                        });
+                        at = new.map(|told| told.at);
+                        Ok(at.is_some())
+                    })?;
+                    slowest = slowest.max(at.map(|at| at.duration_since(start)).unwrap_or_default());
+                }
+            }
+            Ok(())
+        });
+        storm.store(false, Ordering::Relaxed);
+        moved
+    });
+    result?;
+    println!("60 moves, the slowest at a neighbour after {slowest:?}");
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}: FRR's route-map delay?");
+    let [at_external, at_internal] = &seen;
+    println!("{} and {} UPDATEs", at_external.len(), at_internal.len());
+    for told in at_external.iter().chain(at_internal) {
+        assert!(told.withdrawn.is_empty(), "{told:?}");
+        assert!(!told.communities.iter().any(|c| c.starts_with("4294967295:")), "{told:?}");
+        assert!(told.announced.is_empty() || told.communities.len() == 1, "{told:?}");
+        for prefix in &told.announced {
+            let right = match told.communities.first().map(String::as_str) {
+                Some("64512:100") => STAY.contains(&prefix.as_str()),
+                Some("64512:300") => prefix == SECRET,
+                _ => prefix == MOVES,
+            };
+            assert!(right, "{told:?}");
+        }
+    }
+    assert!(at_external.iter().all(|told| !told.announced.contains(SECRET)));
+    assert!(at_internal.iter().any(|told| told.announced.contains(SECRET)), "the storm had no effect");
+
+    // gone, and only that
+    let last = wired(&[base, secret]);
+    driver.go(&model, &last).await?;
+    for recorder in [&external, &internal] {
+        wait::until_true(DEADLINE, "the withdrawal", || {
+            Ok(recorder.told()?.iter().any(|told| told.withdrawn.contains(MOVES)))
+        })?;
+        assert!(recorder.take()?.iter().all(|told| told.withdrawn.iter().all(|p| p == MOVES)));
+        assert_eq!(recorder.sessions(), 1);
     }
     driver.stop().await;
     Ok(())

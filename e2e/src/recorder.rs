@@ -1,0 +1,217 @@
+//! A BGP neighbour that announces nothing and writes down every UPDATE it is told, with its attributes; and that can
+//! ask for everything again at any moment (RFC 2918), as a router may.
+//!
+//! IPv4 unicast, four-byte AS numbers. It does not judge: tests do.
+
+use crate::netns::Net;
+use anyhow::{Context as _, Result, bail};
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+const OPEN: u8 = 1;
+const UPDATE: u8 = 2;
+const KEEPALIVE: u8 = 4;
+const REFRESH: u8 = 5;
+
+/// One UPDATE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// When it was read.
+    pub at: Instant,
+    /// The prefixes that it announces.
+    pub announced: BTreeSet<String>,
+    /// The prefixes that it withdraws.
+    pub withdrawn: BTreeSet<String>,
+    /// Communities, as `A:B` and `A:B:C`.
+    pub communities: BTreeSet<String>,
+    /// Local preference.
+    pub local_pref: Option<u32>,
+}
+
+/// The neighbour.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    told: Vec<Told>,
+    sessions: u32,
+    stream: Option<TcpStream>,
+    fault: Option<String>,
+}
+
+impl Recorder {
+    /// Waits for calls at `address` in `net`, as a router of AS `asn`.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn listen(net: &Net, address: SocketAddrV4, asn: u32) -> Result<Self> {
+        let listener = net.enter(|| Ok(TcpListener::bind(address)?))?;
+        let shared = Arc::<Mutex<Shared>>::default();
+        let state = Arc::clone(&shared);
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let served = stream.map_err(Into::into).and_then(|s| serve(s, *address.ip(), asn, &state));
+                if let Err(error) = served {
+                    lock(&state).fault = Some(format!("{error:#}"));
+                }
+            }
+        });
+        Ok(Self { shared })
+    }
+
+    /// What it was told so far, or since the last [`Recorder::take`].
+    ///
+    /// # Errors
+    /// When a session ended: nothing that a test does here may end one.
+    pub fn told(&self) -> Result<Vec<Told>> {
+        let shared = lock(&self.shared);
+        match &shared.fault {
+            Some(fault) => bail!("the session ended: {fault}"),
+            None => Ok(shared.told.clone()),
+        }
+    }
+
+    /// The same, and forgets it.
+    ///
+    /// # Errors
+    /// As [`Recorder::told`].
+    pub fn take(&self) -> Result<Vec<Told>> {
+        let told = self.told()?;
+        lock(&self.shared).told.drain(..told.len());
+        Ok(told)
+    }
+
+    /// How many sessions it has had.
+    #[must_use]
+    pub fn sessions(&self) -> u32 {
+        lock(&self.shared).sessions
+    }
+
+    /// Asks for everything again.
+    ///
+    /// # Errors
+    /// When there is no session.
+    pub fn refresh(&self) -> Result<()> {
+        let stream = lock(&self.shared).stream.as_ref().map(TcpStream::try_clone).transpose()?;
+        Ok(stream.context("no session")?.write_all(&message(REFRESH, &[0, 1, 0, 1])?)?)
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn message(kind: u8, body: &[u8]) -> Result<Vec<u8>> {
+    let mut message = vec![0xff; 16];
+    message.extend(u16::try_from(body.len() + 19)?.to_be_bytes());
+    message.push(kind);
+    message.extend(body);
+    Ok(message)
+}
+
+fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) -> Result<()> {
+    // IPv4 unicast, route refresh, four-byte AS numbers
+    let mut capabilities = vec![1, 4, 0, 1, 0, 1, 2, 0, 65, 4];
+    capabilities.extend(asn.to_be_bytes());
+    let mut open = vec![4];
+    open.extend(u16::try_from(asn).unwrap_or(23456).to_be_bytes());
+    open.extend([0, 180]);
+    open.extend(id.octets());
+    let length = u8::try_from(capabilities.len())?;
+    open.extend([length + 2, 2, length]);
+    open.extend(capabilities);
+    stream.write_all(&message(OPEN, &open)?)?;
+    loop {
+        let mut head = [0; 19];
+        stream.read_exact(&mut head)?;
+        let [.., l0, l1, kind] = head;
+        let length = usize::from(u16::from_be_bytes([l0, l1])).checked_sub(19).context("a short message")?;
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        match kind {
+            OPEN => {
+                stream.write_all(&message(KEEPALIVE, &[])?)?;
+                let mut shared = lock(shared);
+                shared.sessions += 1;
+                shared.stream = Some(stream.try_clone()?);
+            }
+            KEEPALIVE => stream.write_all(&message(KEEPALIVE, &[])?)?,
+            UPDATE => {
+                let told = told(&body)?;
+                lock(shared).told.push(told);
+            }
+            _ => bail!("message {kind}: {body:?}"),
+        }
+    }
+}
+
+/// RFC 4271 section 4.3.
+fn told(body: &[u8]) -> Result<Told> {
+    let (withdrawn, rest) = counted(body)?;
+    let (mut attributes, announced) = counted(rest)?;
+    let mut told = Told {
+        at: crate::wait::now(),
+        announced: prefixes(announced)?,
+        withdrawn: prefixes(withdrawn)?,
+        communities: BTreeSet::new(),
+        local_pref: None,
+    };
+    while let Some(([flags, kind], rest)) = attributes.split_first_chunk::<2>() {
+        let (value, after) = if flags & 0x10 != 0 {
+            counted(rest)?
+        } else {
+            let (length, rest) = rest.split_first().context("an attribute without a length")?;
+            rest.split_at_checked(usize::from(*length)).context("an attribute longer than the message")?
+        };
+        attributes = after;
+        match kind {
+            5 => told.local_pref = value.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)),
+            8 => {
+                let words =
+                    value.chunks_exact(2).filter_map(|b| b.first_chunk()).map(|b| u16::from_be_bytes(*b));
+                let words: Vec<_> = words.collect();
+                told.communities.extend(words.chunks(2).map(join));
+            }
+            32 => {
+                let words =
+                    value.chunks_exact(4).filter_map(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));
+                let words: Vec<_> = words.collect();
+                told.communities.extend(words.chunks(3).map(join));
+            }
+            _ => {}
+        }
+    }
+    Ok(told)
+}
+
+fn join<N: ToString>(parts: &[N]) -> String {
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(":")
+}
+
+fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>().context("an UPDATE that ends too early")?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).context("a list longer than its UPDATE")
+}
+
+fn prefixes(mut bytes: &[u8]) -> Result<BTreeSet<String>> {
+    let mut prefixes = BTreeSet::new();
+    while let Some((length, rest)) = bytes.split_first() {
+        let digits = rest.split_at_checked(usize::from(*length).div_ceil(8));
+        let (digits, rest) = digits.context("a prefix longer than its UPDATE")?;
+        let mut octets = [0; 4];
+        for (to, from) in octets.iter_mut().zip(digits) {
+            *to = *from;
+        }
+        prefixes.insert(format!("{}/{length}", Ipv4Addr::from(octets)));
+        bytes = rest;
+    }
+    Ok(prefixes)
+}
