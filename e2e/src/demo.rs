@@ -39,6 +39,9 @@ pub fn run(keep: bool) -> Result<()> {
     demo.table()?;
     if keep {
         lab.resume_node(&stopped)?;
+        for ip in &routed {
+            lab.wait_for_route(*ip, &lab.names())?;
+        }
         stay(&lab, &routed, &flat)?;
     }
     Ok(())
