@@ -39,6 +39,9 @@ pub fn run(keep: bool) -> Result<()> {
     demo.table()?;
     if keep {
         lab.resume_node(&stopped)?;
+        for ip in &routed {
+            lab.wait_for_route(*ip, &lab.names())?;
+        }
         stay(&lab, &routed, &flat)?;
     }
     Ok(())
@@ -211,7 +214,8 @@ fn stay(lab: &Lab, routed: &[IpAddr], flat: &[IpAddr]) -> Result<()> {
     say(&format!("  ip netns exec {n1} curl localhost:7472/metrics"))?;
     say(&format!("  vtysh --vty_socket {tor} -c 'show bgp ipv4 unicast'"))?;
     say(&format!("  ls {dir}    # the manifests: edit them, add some, remove some"))?;
-    say(&format!("  lab down {id}    # or Ctrl-C here\n"))?;
+    let lab = std::env::current_exe()?;
+    say(&format!("  {} down {id}    # or Ctrl-C here\n", lab.display()))?;
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     // only now: whatever was started before would have inherited it
     ends.thread_block()?;

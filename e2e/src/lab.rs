@@ -243,6 +243,17 @@ impl Lab {
     pub fn wait_for_sessions(&self, names: &[String]) -> Result<()> {
         for name in names {
             let node = self.fabric.node(name)?;
+            // both ends are asked: a router takes a while to see that a node was gone
+            let routers = [Segment::Tor, Segment::Bird].into_iter();
+            let routers = routers.flat_map(|segment| [IpAddr::from(segment.v4(1)), segment.v6(1).into()]);
+            for router in routers {
+                wait::until_true(DEADLINE, &format!("the session of {name} with {router}"), || {
+                    let facts = self.frr(name)?.json(&format!("show bgp neighbors {router} json"))?;
+                    let state = facts.get(router.to_string()).and_then(|facts| facts.get("bgpState"));
+                    Ok(state.and_then(Value::as_str) == Some("Established"))
+                })
+                .with_context(|| self.logs())?;
+            }
             for (family, address) in Family::ALL.into_iter().zip(neighbours(node)) {
                 let family = family.name();
                 wait::until_true(
