@@ -4,30 +4,28 @@
 //! decoded, so that nothing else of it stays in memory. Nothing is judged here: a text that does not parse is kept
 //! as the text, for the room that needs it to refuse with a reason.
 
+mod labels;
 mod node;
 mod service;
 mod slice;
 
+pub use labels::Labels;
 pub use node::Node;
 pub use service::{
-    Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotation,
-    annotations,
+    Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotations,
 };
 pub use slice::{Slice, SliceKey};
 
 use crate::names::{Namespace, NodeName, ServiceKey};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Labels of an object.
-pub type Labels = BTreeMap<String, String>;
-
 /// Every fact, by object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     /// Services of every type: one that stops being a LoadBalancer must lose its address.
     pub services: BTreeMap<ServiceKey, Service>,
-    /// EndpointSlices by the Service that they belong to.
-    pub slices: BTreeMap<ServiceKey, BTreeMap<SliceKey, Slice>>,
+    /// EndpointSlices, those of a Service beside each other.
+    pub slices: BTreeMap<(ServiceKey, SliceKey), Slice>,
     /// Nodes.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Labels of Namespaces.
@@ -48,7 +46,8 @@ impl World {
     #[must_use]
     pub fn endpoints(&self, service: &ServiceKey) -> Endpoints<'_> {
         let mut all = Endpoints::default();
-        for slice in self.slices.get(service).into_iter().flat_map(BTreeMap::values) {
+        let first = (service.clone(), SliceKey::default());
+        for (_, slice) in self.slices.range(first..).take_while(|((owner, _), _)| owner == service) {
             all.any |= slice.usable;
             all.nodes.extend(&slice.nodes);
         }

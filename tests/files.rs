@@ -183,7 +183,7 @@ async fn statuses_are_written_and_read_back() {
     let at = it.path("status/services/default.x.yaml");
     assert!(fs::read_to_string(&at).unwrap().contains("fd00::1"));
     assert_eq!(it.service("x").unwrap().addresses().count(), 2);
-    assert_eq!(it.service("x").unwrap().annotations["metallb.io/ip-allocated-from-pool"], "p");
+    assert_eq!(it.service("x").unwrap().annotations.get("metallb.io/ip-allocated-from-pool"), Some("p"));
     // A speaker of the same directory sees it, and so does a controller that starts anew.
     for role in [Role::Speaker, Role::Controller] {
         let (to, mut changes) = channel(16);

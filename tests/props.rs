@@ -6,7 +6,7 @@ use ferrolb::{
     names::{NodeName, PoolName, ServiceKey},
     net::Family,
     plan,
-    world::{Class, FamilyPolicy, Ingress, Service, Transport, World},
+    world::{Class, FamilyPolicy, Ingress, Labels, Service, Transport, World, annotations},
 };
 use proptest::prelude::*;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
@@ -23,7 +23,7 @@ fn config() -> impl Strategy<Value = Config> {
                 free.iter().copied().filter(|r| wanted.iter().any(|w| RANGES[*w] == *r)).collect();
             free.retain(|r| !ranges.contains(r));
             let ranges = ranges.iter().map(|r| r.parse().unwrap()).collect();
-            let pool = Pool { ranges, auto_assign, avoid_buggy, pinning: None, labels: BTreeMap::new() };
+            let pool = Pool { ranges, auto_assign, avoid_buggy, pinning: None, labels: Labels::default() };
             config.pools.insert(PoolName::from(format!("p{i}")), Arc::new(pool));
         }
         config
@@ -102,7 +102,7 @@ fn held(outcome: &Outcome) -> &[IpAddr] {
 }
 
 fn sharing(service: &Service) -> Option<&str> {
-    service.annotation("allow-shared-ip")
+    service.annotation(annotations::ALLOW_SHARED_IP)
 }
 
 proptest! {

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     config::{Pinning, Pool, Selector},
     net::Family,
-    world::{FamilyPolicy, Ingress, TrafficPolicy, Transport},
+    world::{FamilyPolicy, Ingress, Labels, TrafficPolicy, Transport},
 };
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ fn pool(ranges: &[&str]) -> Pool {
         auto_assign: true,
         avoid_buggy: false,
         pinning: None,
-        labels: BTreeMap::new(),
+        labels: Labels::default(),
     }
 }
 
@@ -37,7 +37,7 @@ impl Svc {
         })
     }
     fn note(mut self, key: &str, value: &str) -> Self {
-        self.0.annotations.insert(key.into(), value.into());
+        self.0.annotations = self.0.annotations.iter().chain([(key, value)]).collect();
         self
     }
     fn ips(self, ips: &str) -> Self {
@@ -63,11 +63,11 @@ impl Svc {
     }
     fn local(mut self, app: &str) -> Self {
         self.0.traffic = TrafficPolicy::Local;
-        self.0.selector = [("app".to_owned(), app.to_owned())].into();
+        self.0.selector = [("app", app)].into();
         self
     }
     fn label(mut self, key: &str, value: &str) -> Self {
-        self.0.labels.insert(key.into(), value.into());
+        self.0.labels = [(key, value)].into();
         self
     }
 }

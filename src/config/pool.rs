@@ -90,7 +90,7 @@ fn read(pool: &api::IPAddressPool, report: &mut Report<'_>) -> Pool {
         auto_assign: spec.auto_assign.unwrap_or(true),
         avoid_buggy: spec.avoid_buggy_ips.unwrap_or(false),
         pinning: spec.service_allocation.as_ref().map(|a| pinning(a, report)),
-        labels: pool.metadata.labels.clone().unwrap_or_default(),
+        labels: pool.metadata.labels.clone().unwrap_or_default().into(),
     }
 }
 

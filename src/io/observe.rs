@@ -260,15 +260,11 @@ impl Observed {
         let mut slices = false;
         if self.owners.get(&id) != owner
             && let Some(old) = self.owners.remove(&id)
-            && let Some(of_old) = self.world.slices.get_mut(&old)
         {
-            slices |= of_old.remove(&name).is_some();
-            if of_old.is_empty() {
-                self.world.slices.remove(&old);
-            }
+            slices |= self.world.slices.remove(&(old, name.clone())).is_some();
         }
         if let Some((owner, facts)) = facts {
-            slices |= put(self.world.slices.entry(owner.clone()).or_default(), name, Some(facts));
+            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts));
             self.owners.insert(id, owner);
         }
         Touched { slices, ..readable }

@@ -33,7 +33,7 @@ pub(super) struct Sessions<'a> {
 impl<'a> Sessions<'a> {
     pub(super) fn new(me: &'a Viewpoint, config: &'a Config, world: &'a World) -> Self {
         let node = world.nodes.get(&me.node);
-        let none = Labels::new();
+        let none = Labels::default();
         let labels = node.map_or(&none, |n| &n.labels);
         let here = |(name, peer): (&PeerName, &Arc<crate::config::Peer>)| {
             peer.selects_node(labels)

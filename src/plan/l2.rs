@@ -21,7 +21,7 @@ pub fn digest(node: &NodeName, ip: IpAddr) -> [u8; 32] {
     Sha256::new().chain_update(node.as_str()).chain_update("#").chain_update(ip.to_string()).finalize().into()
 }
 
-static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::new);
+static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
 
 /// What all elections of a plan have in common.
 pub(super) struct Elections<'a> {

@@ -7,7 +7,7 @@ use crate::{
 };
 
 fn labels(pairs: &[(&str, &str)]) -> crate::world::Labels {
-    pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+    pairs.iter().copied().collect()
 }
 
 fn selector(key: &str, value: &str) -> Selector {
@@ -93,7 +93,7 @@ impl Case {
         world.services.insert(key.clone(), service);
         let slice =
             Slice { usable: !endpoints.is_empty(), nodes: endpoints.iter().map(|n| (*n).into()).collect() };
-        world.slices.entry(key).or_default().insert("s-1".into(), slice);
+        world.slices.insert((key, "s-1".into()), slice);
         let mut config = Config::default();
         config.pools.insert("p".into(), Arc::new(pool()));
         config.l2.insert("l2".into(), Arc::new(l2()));

@@ -202,7 +202,7 @@ fn target(outcome: &Outcome) -> Option<Target<'_>> {
 impl Target<'_> {
     /// Only what matters is compared: `ipMode`, which an API server fills in, does not.
     fn is_shown_by(&self, service: &Service) -> bool {
-        let mark = service.annotations.get(annotations::ALLOCATED_FROM).map(String::as_str);
+        let mark = service.annotations.get(annotations::ALLOCATED_FROM);
         service.addresses().eq(self.ips.iter().copied().map(Some)) && mark == self.pool.map(PoolName::as_str)
     }
 }

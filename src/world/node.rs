@@ -26,7 +26,7 @@ impl Node {
         let status = node.status.as_ref();
         let unavailable = |c: &core::NodeCondition| c.type_ == "NetworkUnavailable" && c.status == "True";
         let facts = Self {
-            labels: node.metadata.labels.clone().unwrap_or_default(),
+            labels: node.metadata.labels.clone().unwrap_or_default().into(),
             network_unavailable: status
                 .and_then(|s| s.conditions.as_ref())
                 .is_some_and(|c| c.iter().any(unavailable)),

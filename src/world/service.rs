@@ -4,28 +4,24 @@ use super::Labels;
 use crate::{names::ServiceKey, net::Family};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
-use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
-/// The annotations that are read and written, without their prefix.
+/// The annotations that are read and written; where there are two, today's name and its deprecated twin.
 pub mod annotations {
     /// Allocate from this pool.
-    pub const ADDRESS_POOL: &str = "address-pool";
+    pub const ADDRESS_POOL: [&str; 2] = ["metallb.io/address-pool", "metallb.universe.tf/address-pool"];
     /// Allocate these addresses, comma separated.
-    pub const LOAD_BALANCER_IPS: &str = "loadBalancerIPs";
+    pub const LOAD_BALANCER_IPS: [&str; 2] =
+        ["metallb.io/loadBalancerIPs", "metallb.universe.tf/loadBalancerIPs"];
     /// Services of the same key may share an address.
-    pub const ALLOW_SHARED_IP: &str = "allow-shared-ip";
+    pub const ALLOW_SHARED_IP: [&str; 2] =
+        ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
     /// Written by the controller: the pool in use.
     pub const ALLOCATED_FROM: &str = "metallb.io/ip-allocated-from-pool";
 }
 
-/// Prefixes of annotations that are kept: today's, and its deprecated twin.
+/// Prefixes of annotations that are kept.
 const PREFIXES: [&str; 2] = ["metallb.io/", "metallb.universe.tf/"];
-
-/// The value of annotation `key` (without prefix); today's prefix wins where it is present, even empty.
-#[must_use]
-pub fn annotation<'a>(annotations: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
-    PREFIXES.iter().find_map(|prefix| annotations.get(&format!("{prefix}{key}"))).map(String::as_str)
-}
 
 /// `spec.ipFamilyPolicy`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,7 +120,7 @@ pub struct Service {
     /// `metadata.labels`.
     pub labels: Labels,
     /// The annotations with one of our prefixes.
-    pub annotations: BTreeMap<String, String>,
+    pub annotations: Labels,
     /// `spec.type` is `LoadBalancer`.
     pub load_balancer: bool,
     /// `spec.loadBalancerClass`.
@@ -162,7 +158,7 @@ impl Service {
             uid: meta.uid.unwrap_or_default().into(),
             version: meta.resource_version.unwrap_or_default().into(),
             created: meta.creation_timestamp.map(|t| t.0),
-            labels: meta.labels.unwrap_or_default(),
+            labels: meta.labels.unwrap_or_default().into(),
             annotations: meta
                 .annotations
                 .unwrap_or_default()
@@ -183,7 +179,7 @@ impl Service {
                 _ => TrafficPolicy::Cluster,
             },
             ports: spec.ports.unwrap_or_default().iter().map(port).collect(),
-            selector: spec.selector.unwrap_or_default(),
+            selector: spec.selector.unwrap_or_default().into(),
             ingress: ingress
                 .iter()
                 .map(|i| i.ip.as_deref().map_or(Ingress::Hostname, |ip| Ingress::Ip(ip.into())))
@@ -192,10 +188,10 @@ impl Service {
         (key, facts)
     }
 
-    /// The value of annotation `key` (without prefix).
+    /// The value of an annotation; today's name wins where it is present, even empty.
     #[must_use]
-    pub fn annotation(&self, key: &str) -> Option<&str> {
-        annotation(&self.annotations, key)
+    pub fn annotation(&self, names: [&str; 2]) -> Option<&str> {
+        names.iter().find_map(|name| self.annotations.get(name))
     }
 
     /// Whether the controller has marked it as holding an address of a pool.

@@ -15,8 +15,8 @@ pub type SliceKey = Arc<str>;
 pub struct Slice {
     /// At least one endpoint is usable and has an address.
     pub usable: bool,
-    /// The nodes of usable endpoints that have an address.
-    pub nodes: BTreeSet<NodeName>,
+    /// The nodes of usable endpoints that have an address, each once.
+    pub nodes: Box<[NodeName]>,
 }
 
 impl Slice {
@@ -27,8 +27,13 @@ impl Slice {
         let service = meta.labels.as_ref()?.get(SERVICE_NAME)?;
         let key = ServiceKey::new(meta.namespace.as_deref().unwrap_or("default"), service);
         let usable = || slice.endpoints.iter().filter(|e| is_usable(e));
-        let nodes = usable().filter_map(|e| e.node_name.as_deref()).map(NodeName::from).collect();
-        Some((key, meta.name.as_deref()?.into(), Self { usable: usable().next().is_some(), nodes }))
+        let nodes: BTreeSet<NodeName> =
+            usable().filter_map(|e| e.node_name.as_deref()).map(NodeName::from).collect();
+        Some((
+            key,
+            meta.name.as_deref()?.into(),
+            Self { usable: usable().next().is_some(), nodes: nodes.into_iter().collect() },
+        ))
     }
 }
 

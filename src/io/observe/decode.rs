@@ -39,7 +39,7 @@ pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change
             let namespace: core::Namespace = read(object)?;
             Change::Namespace(
                 namespace.name_any().into(),
-                Some(namespace.metadata.labels.unwrap_or_default()),
+                Some(namespace.metadata.labels.unwrap_or_default().into()),
             )
         }
         Kind::IPAddressPool => config(object, Change::Pool)?,

@@ -40,8 +40,8 @@ fn answer(world: &World, status: &Status, version: &str) -> Wrote {
     let mut service = world.services[&status.key].clone();
     service.version = version.into();
     service.ingress = status.ips.iter().map(|ip| Ingress::Ip(ip.to_string().as_str().into())).collect();
-    let mark = status.pool.as_ref().map(|p| (annotations::ALLOCATED_FROM.to_owned(), p.to_string()));
-    service.annotations = mark.into_iter().collect();
+    let mark = status.pool.iter().map(|p| (annotations::ALLOCATED_FROM, p.as_str()));
+    service.annotations = mark.collect();
     Wrote { key: status.key.clone(), result: Ok(Change::Wrote(status.key.clone(), Box::new(service))) }
 }
 
@@ -59,7 +59,7 @@ fn an_address_is_written_once_and_told_once() {
     assert_eq!(effects.events[1].message, "Failed to allocate IP for default/b: no available IPs");
 
     // Something else happens before the answer comes: nothing is written or told a second time.
-    allocator.observe(Change::Namespace("default".into(), Some([("a".to_owned(), "b".to_owned())].into())));
+    allocator.observe(Change::Namespace("default".into(), Some([("a", "b")].into())));
     let again = allocator.decide().unwrap();
     assert!(again.statuses.is_empty() && again.events.is_empty(), "{again:?}");
 
@@ -99,7 +99,7 @@ fn what_is_no_load_balancer_any_more_loses_its_address() {
     let mut was = service("3");
     was.load_balancer = false;
     was.ingress = vec![Ingress::Ip("10.0.0.1".into())];
-    was.annotations = [(annotations::ALLOCATED_FROM.to_owned(), "p".to_owned())].into();
+    was.annotations = [(annotations::ALLOCATED_FROM, "p")].into();
     allocator.observe(Change::Service(key("a"), Some(was)));
     let effects = allocator.decide().unwrap();
     assert_eq!(effects.statuses.len(), 1);
