@@ -148,6 +148,8 @@ fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) 
                 let told = told(&body)?;
                 lock(shared).told.push(told);
             }
+            // it has nothing to tell
+            REFRESH => {}
             _ => bail!("message {kind}: {body:?}"),
         }
     }
