@@ -79,7 +79,13 @@ impl Recorder {
         }
     }
 
-    /// The same, and forgets it.
+    /// The same, whether or not sessions ended.
+    #[must_use]
+    pub fn any(&self) -> Vec<Told> {
+        lock(&self.shared).told.clone()
+    }
+
+    /// As [`Recorder::told`], and forgets it.
     ///
     /// # Errors
     /// As [`Recorder::told`].
