@@ -1,5 +1,7 @@
 //! FRRConfiguration in, frr.conf out: one directory for each case. `UPDATE_EXPECT=1` rewrites the outputs.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "nothing but a test")]
+
 use expect_test::expect_file;
 use ferrolb::{api::FRRConfiguration, frr};
 use std::{

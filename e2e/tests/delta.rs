@@ -1,5 +1,10 @@
 //! A delta makes of an FRR with the one model an FRR with the other: real daemons, the real driver.
 
+#![allow(
+    clippy::expect_used,
+    reason = "functions of a test may fail it; clippy only knows those that are tests themselves"
+)]
+
 use anyhow::{Context as _, Result};
 use ferrolb::{
     config::{Community, Neighbor, RemoteAs},
