@@ -1,5 +1,6 @@
 //! Configurations of FRR, at random: few names, so that two of them have much in common, and every setting.
 
+use anyhow::Result;
 use ferrolb::{
     api::{
         Duration, FRRAdvertise, FRRAllowMode, FRRAllowedOut, FRRBfdProfile, FRRBgp, FRRCommunity,
@@ -14,7 +15,7 @@ use proptest::{
     prelude::*,
     sample::{select, subsequence},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::PathBuf};
 
 const PREFIXES: [&str; 12] = [
     "198.51.100.1/32",
@@ -51,6 +52,21 @@ pub fn model() -> impl Strategy<Value = Model> {
         model.log = log;
         model
     })
+}
+
+/// The models of the product's golden cases.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn golden() -> Result<Vec<Model>> {
+    let dir = crate::bins::checkout()?.join("tests/golden/frr");
+    let mut cases = fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    cases.sort();
+    let model = |case: &PathBuf| {
+        let object: FRRConfiguration = serde_saphyr::from_str(&fs::read_to_string(case.join("in.yaml"))?)?;
+        Ok(frr::merge(&object, &BTreeMap::new()).0)
+    };
+    cases.iter().map(model).collect()
 }
 
 /// An FRRConfiguration in which nothing is wrong.

@@ -79,7 +79,13 @@ impl Recorder {
         }
     }
 
-    /// The same, and forgets it.
+    /// The same, whether or not sessions ended.
+    #[must_use]
+    pub fn any(&self) -> Vec<Told> {
+        lock(&self.shared).told.clone()
+    }
+
+    /// As [`Recorder::told`], and forgets it.
     ///
     /// # Errors
     /// As [`Recorder::told`].
@@ -148,6 +154,8 @@ fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) 
                 let told = told(&body)?;
                 lock(shared).told.push(told);
             }
+            // it has nothing to tell
+            REFRESH => {}
             _ => bail!("message {kind}: {body:?}"),
         }
     }

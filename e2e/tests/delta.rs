@@ -1,9 +1,14 @@
 //! A delta makes of an FRR with the one model an FRR with the other: real daemons, the real driver.
 
+#![allow(
+    clippy::expect_used,
+    reason = "functions of a test may fail it; clippy only knows those that are tests themselves"
+)]
+
 use anyhow::{Context as _, Result};
 use ferrolb::{
     config::{Community, Neighbor, RemoteAs},
-    frr::{self, ClassId, Entry, Model, Policy, Router, Session},
+    frr::{self, ClassId, Daemon, Entry, Model, Policy, Router, Session, Subject},
     io::frr::{Paths, Report, Vty, drive},
     names::{Asn, Word},
     net::Family,
@@ -50,8 +55,9 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
     let mut driver = Driver::start(&driven);
     let mut runner = TestRunner::deterministic();
     let mut before = Model::default();
-    for case in 0..CASES {
-        let model = models::model().new_tree(&mut runner).expect("a model").current();
+    let mut all = models::golden()?;
+    all.extend((0..CASES).map(|_| models::model().new_tree(&mut runner).expect("a model").current()));
+    for (case, model) in all.into_iter().enumerate() {
         let text = frr::render(&model)?;
         let what = || format!("case {case}, from\n{}to\n{text}", frr::render(&before).unwrap_or_default());
         driver.go(&before, &model).await.with_context(what)?;
@@ -243,6 +249,82 @@ async fn nothing_else_moves_on_the_wire() -> Result<()> {
     Ok(())
 }
 
+/// A speaker that restarts finds everything as it was, and says nothing. An FRR that restarts has the newest model
+/// from its file, also one that came while it was away. Without bfdd, BGP goes on. A line that is refused is reported
+/// with what it is about, everything else is done, and it is sent again with the next change.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarts_and_refusals() -> Result<()> {
+    let warden = Warden::start()?;
+    let (node, outside) = (Net::create(&warden, "node")?, Net::create(&warden, "outside")?);
+    node.cable("up", &["10.7.0.1/24"], &outside, "down", &["10.7.0.2/24", "10.7.0.3/24"])?;
+    let router = Recorder::listen(&outside, SocketAddrV4::new(EXTERNAL.parse()?, 1179), 65001)?;
+    let frr = Frr::start(&warden, &node, Listens::No, &frr::render(&Model::default())?)?;
+    let first = wired(&[(1, 2, 100, true, &["198.51.100.1/32"])]);
+    let announced = |prefix: &str| {
+        wait::until_true(DEADLINE, prefix, || {
+            Ok(router.any().iter().any(|told| told.announced.contains(prefix)))
+        })
+    };
+
+    let mut driver = Driver::start(&frr);
+    driver.go(&Model::default(), &first).await?;
+    announced("198.51.100.1/32")?;
+    driver.stop().await;
+    let mut driver = Driver::start(&frr);
+    driver.go(&first, &first).await?;
+    let connected = timeout(DEADLINE, driver.reports.recv()).await?.context("ended")?;
+    assert!(matches!(&connected, Report::Connected { daemon: Daemon::Bgp, foreign } if foreign.is_empty()));
+    let second = wired(&[(1, 2, 100, true, &["198.51.100.1/32", "198.51.100.2/32"])]);
+    driver.desired.send_replace(Some(Arc::new(second.clone())));
+    assert_eq!(driver.applied().await?.last().map(|l| l.contains("198.51.100.2/32")), Some(true));
+    announced("198.51.100.2/32")?;
+    assert_eq!(router.sessions(), 1);
+    assert!(router.take()?.iter().all(|told| told.withdrawn.is_empty()));
+
+    frr.stop()?;
+    assert!(matches!(driver.report().await?, Report::Unreachable { daemon: Daemon::Bgp, .. }));
+    let third = wired(&[(1, 2, 100, true, &["198.51.100.3/32"])]);
+    driver.desired.send_replace(Some(Arc::new(third.clone())));
+    wait::until_true(DEADLINE, "frr.conf of the newest model", || {
+        Ok(std::fs::read_to_string(frr.conf())? == frr::render(&third)?)
+    })?;
+    let frr = Frr::resume(&warden, &node)?;
+    announced("198.51.100.3/32")?;
+    let found = frr::read(&running_config(frr.vty_dir(), "bgpd").await?);
+    assert_eq!((found.model, found.foreign), (third.clone(), vec![]));
+    driver.stop().await;
+
+    let lone = warden.make_dir("lone")?;
+    std::os::unix::fs::symlink(frr.vty_dir().join("bgpd.vty"), lone.join("bgpd.vty"))?;
+    let mut driver = Driver::at(Paths { vty_dir: lone.clone(), conf: frr.conf().to_owned() });
+    let mut fourth = wired(&[(1, 2, 100, true, &["198.51.100.3/32", "198.51.100.4/32"])]);
+    fourth.policies.insert(Word::new("eth9")?, Policy { inbound: true, ..Policy::default() });
+    fourth.bfd.insert(Word::new("fast")?, frr::BfdProfile::default());
+    let bgp = fourth.routers.get_mut(&None).expect("a router");
+    let interface = Neighbor::Interface(Word::new("eth9")?);
+    let session = bgp.sessions.first_key_value().expect("a session").1.clone();
+    bgp.sessions.insert(interface.clone(), Session { source: Word::new("lo").ok(), ..session });
+    for _ in 0..2 {
+        driver.desired.send_replace(Some(Arc::new(fourth.clone())));
+        let mut refused = Vec::new();
+        loop {
+            match driver.report().await? {
+                Report::Connected { daemon: Daemon::Bgp, .. } => {}
+                Report::Unreachable { daemon: Daemon::Bfd, .. } => {}
+                Report::Refused { line, subject, .. } => refused.push((line, subject)),
+                Report::Applied { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let subject = Subject::Neighbor(None, interface.clone());
+        assert_eq!(refused, [("neighbor eth9 update-source lo".to_owned(), subject)]);
+        announced("198.51.100.4/32")?;
+        fourth.routers.get_mut(&None).expect("a router").networks.pop_first();
+    }
+    driver.stop().await;
+    Ok(())
+}
+
 /// The driver, and what it reported.
 struct Driver {
     desired: watch::Sender<Option<Arc<Model>>>,
@@ -252,9 +334,12 @@ struct Driver {
 
 impl Driver {
     fn start(frr: &Frr) -> Self {
+        Self::at(Paths { vty_dir: frr.vty_dir().to_owned(), conf: frr.conf().to_owned() })
+    }
+
+    fn at(paths: Paths) -> Self {
         let (desired, wanted) = watch::channel(None);
         let (sender, reports) = mpsc::channel(1000);
-        let paths = Paths { vty_dir: frr.vty_dir().to_owned(), conf: frr.conf().to_owned() };
         Self { desired, reports, task: tokio::spawn(drive(paths, wanted, sender)) }
     }
 
@@ -270,6 +355,22 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// The next report.
+    async fn report(&mut self) -> Result<Report> {
+        timeout(DEADLINE, self.reports.recv()).await.context("no report")?.context("ended")
+    }
+
+    /// The lines that are applied next, after nothing but connections.
+    async fn applied(&mut self) -> Result<Vec<String>> {
+        loop {
+            match self.report().await? {
+                Report::Applied { lines, .. } => return Ok(lines),
+                Report::Connected { foreign, .. } if foreign.is_empty() => {}
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
     }
 
     async fn stop(self) {

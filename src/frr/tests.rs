@@ -151,12 +151,13 @@ fn a_setting_is_a_line() {
             "router bgp 64512",
             "no neighbor 192.0.2.1 remote-as 65001",
             "neighbor 192.0.2.1 remote-as external",
-            "neighbor 192.0.2.1 timers connect 7",
             "router bgp 64512",
             "address-family ipv4 unicast",
             "neighbor 192.0.2.1 route-map 192.0.2.1-in in",
             "neighbor 192.0.2.1 route-map 192.0.2.1-out out",
             "neighbor 192.0.2.1 activate",
+            "router bgp 64512",
+            "neighbor 192.0.2.1 timers connect 7",
         ]
     );
     assert_eq!(lines(&was, &was), [""; 0]);

@@ -24,9 +24,12 @@ pub(super) fn routers(from: &Model, to: &Model, steps: &mut Vec<Step>) {
     for (vrf, wanted) in &to.routers {
         let had = from.routers.get(vrf).filter(|had| had.asn == wanted.asn);
         let at = At { vrf, head: line::router(wanted, vrf.as_ref()) };
-        at.settings(had, wanted, steps);
+        let late = at.settings(had, wanted, steps);
         for family in FAMILIES {
             at.activation(had, wanted, family, steps);
+        }
+        if !late.is_empty() {
+            at.push(None, late, steps);
         }
         for family in FAMILIES {
             at.networks(had, wanted, family, steps);
@@ -53,8 +56,11 @@ impl At<'_> {
         steps.push(Step { daemon: Daemon::Bgp, context, lines, undo: None });
     }
 
-    fn settings(&self, had: Option<&Router>, wanted: &Router, steps: &mut Vec<Step>) {
+    /// Everything outside an address family, but for the lines that it hands back: FRR calls a neighbour as soon as
+    /// it is told how often to, and without a family yet the call would end in a NOTIFICATION.
+    fn settings(&self, had: Option<&Router>, wanted: &Router, steps: &mut Vec<Step>) -> Vec<Line> {
         let mut lines = Vec::new();
+        let mut late = Vec::new();
         let own = |text: String| Line { text, subject: self.subject() };
         if !had.is_some_and(|had| had.prepared) {
             lines.extend(line::ROUTER.map(|text| own(text.to_owned())));
@@ -86,13 +92,18 @@ impl At<'_> {
             for (_, text) in had.iter().rev().filter(|(setting, _)| !options.contains_key(setting)) {
                 lines.push(self.about(neighbor, format!("no {text}")));
             }
-            for (_, text) in options.iter().filter(|(setting, text)| had.get(setting) != Some(text)) {
-                lines.push(self.about(neighbor, text.clone()));
+            for (setting, text) in options.iter().filter(|(setting, text)| had.get(setting) != Some(text)) {
+                let line = self.about(neighbor, text.clone());
+                match setting {
+                    line::Setting::ConnectTime => late.push(line),
+                    _ => lines.push(line),
+                }
             }
         }
         if had.is_none() || !lines.is_empty() {
             self.push(None, lines, steps);
         }
+        late
     }
 
     fn activation(&self, had: Option<&Router>, wanted: &Router, family: Family, steps: &mut Vec<Step>) {

@@ -110,14 +110,11 @@ fn read(
     if let Some(name) = bfd.as_ref().filter(|name| !profiles.contains_key(name)) {
         return fault("bfdProfile", format_args!("no BFD profile {name} in this object"));
     }
-    let source = match word("sourceaddress", &from.source_address)? {
-        // FRR prints an address in its shortest form, so that must be ours too
-        Some(text) => Some(match text.as_str().parse::<IpAddr>() {
-            Ok(ip) => Word::new(&ip.to_string()).unwrap_or(text),
-            Err(_) => text,
-        }),
-        None => None,
-    };
+    // FRR prints an address in its shortest form, so that must be ours too
+    let source = word("sourceaddress", &from.source_address)?.map(|text| {
+        let address = text.as_str().parse::<IpAddr>().ok();
+        address.and_then(|ip| Word::new(&ip.to_string()).ok()).unwrap_or(text)
+    });
     let families = match &neighbor {
         Neighbor::Address(ip) if !from.dual_stack_address_family => BTreeSet::from([Family::of(*ip)]),
         _ => BTreeSet::from([Family::V4, Family::V6]),

@@ -129,7 +129,8 @@ impl Routes {
                     *kind = next;
                 }
                 None => {
-                    faults.add(field(), format!("another local preference is already defined for {prefix}"))
+                    let what = format!("another local preference is already defined for {prefix}");
+                    faults.add(field(), what);
                 }
             }
         }
