@@ -81,7 +81,7 @@ pub(super) fn tell_frr(report: &Report) {
             tracing::error!(line = mask(line), answer, "FRR refused a line");
         }
         Report::Remarked { line, answer } => {
-            tracing::warn!(line = mask(line), answer, "FRR remarked on a line")
+            tracing::warn!(line = mask(line), answer, "FRR remarked on a line");
         }
         Report::Unwritten { error } => {
             tracing::error!(

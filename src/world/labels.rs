@@ -3,10 +3,10 @@
 //! There is one of these for every object, and it is read far more often than made: a map's nodes, made for growing,
 //! would be most of what an object's facts weigh.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 /// Texts by name, sorted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Labels(Box<[(Box<str>, Box<str>)]>);
 
 impl Labels {
@@ -32,6 +32,12 @@ impl Labels {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
