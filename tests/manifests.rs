@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test --test manifests` renews it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test")]
+
 use std::{fs, path::Path};
 
 /// The YAML files of a directory in the order of their names, each ending in one line break.

@@ -1,5 +1,7 @@
 //! Properties of the decisions, over random histories.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 use ferrolb::{
     alloc::{self, Outcome},
     config::{Config, Pool},
