@@ -71,7 +71,7 @@ pub fn build(me: &NodeName, plan: &Plan, config: &Config) -> Built {
     }
     let routers = routers.into_iter().map(|(vrf, (asn, id))| {
         let mine = sessions.iter().filter(|((v, _), _)| *v == vrf);
-        let mut prefixes = BTreeSet::new();
+        let mut prefixes = Vec::new();
         let neighbors = mine
             .map(|(_, (_, session))| {
                 let routes = carried(session);
@@ -79,6 +79,8 @@ pub fn build(me: &NodeName, plan: &Plan, config: &Config) -> Built {
                 neighbor(&session.peer, &routes)
             })
             .collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
         api::FRRRouter {
             asn: asn.get(),
             id: id.map(|id| id.to_string()).unwrap_or_default(),

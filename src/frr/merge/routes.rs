@@ -36,7 +36,8 @@ impl Known {
 /// The networks of one router.
 #[derive(Default)]
 pub(super) struct Routes {
-    kinds: BTreeMap<IpNet, u32>,
+    /// Sorted.
+    kinds: Vec<(IpNet, u32)>,
     classes: Kinds<(Word, u32), Class>,
     attributes: Kinds<Attribute, Attributes>,
 }
@@ -66,10 +67,11 @@ impl Routes {
             }
             api::FRRAllowMode::Filtered => {
                 let mut routes = Vec::with_capacity(told.allowed.prefixes.len());
+                let mut near = 0;
                 for (i, prefix) in told.allowed.prefixes.iter().enumerate() {
                     let field = || format!("{at}.allowed.prefixes[{i}]");
                     let Some(prefix) = net(prefix, field, faults) else { continue };
-                    if known.0.binary_search(&prefix).is_err() {
+                    if seek(&known.0, &mut near, |p| p, &prefix).is_none() {
                         faults.add(field(), format!("trying to advertise non configured prefix {prefix}"));
                     } else if !families.contains(&Family::of_net(prefix)) {
                         faults.add(field(), format!("{prefix} is not of a family of this neighbor"));
@@ -110,11 +112,11 @@ impl Routes {
         at: &str,
         faults: &mut Faults,
     ) {
-        let mut last = None;
+        let (mut last, mut near) = (None, 0);
         for (i, prefix) in prefixes.iter().enumerate() {
             let field = || format!("{at}.prefixes[{i}]");
             let Some(prefix) = net(prefix, field, faults) else { continue };
-            let found = routes.binary_search_by(|(p, _)| p.cmp(&prefix)).ok();
+            let found = seek(routes, &mut near, |(p, _)| p, &prefix);
             let Some((_, kind)) = found.and_then(|i| routes.get_mut(i)) else {
                 faults.add(field(), format!("associated to non existing prefix {prefix}"));
                 continue;
@@ -154,14 +156,17 @@ impl Routes {
                 to
             }
         };
-        if self.kinds.is_empty() {
-            self.kinds = routes.iter().map(|(prefix, attribute)| (*prefix, next(0, *attribute))).collect();
-            return;
-        }
+        let before = std::mem::take(&mut self.kinds);
+        self.kinds.reserve(before.len().max(routes.len()));
+        let mut before = before.into_iter().peekable();
         for (prefix, attribute) in routes {
-            let kind = self.kinds.entry(*prefix).or_default();
-            *kind = next(*kind, *attribute);
+            while let Some(other) = before.next_if(|(p, _)| p < prefix) {
+                self.kinds.push(other);
+            }
+            let kind = before.next_if(|(p, _)| p == prefix).map_or(0, |(_, kind)| kind);
+            self.kinds.push((*prefix, next(kind, *attribute)));
         }
+        self.kinds.extend(before);
     }
 
     /// Writes the networks, their classes and the entries of the out-maps.
@@ -174,7 +179,7 @@ impl Routes {
         let ids: Vec<ClassId> = self.classes.all.iter().map(|class| class.id()).collect();
         router.networks =
             self.kinds.iter().filter_map(|(p, kind)| Some((*p, *ids.get(*kind as usize)?))).collect();
-        let used: BTreeSet<u32> = self.kinds.values().copied().collect();
+        let used: BTreeSet<u32> = self.kinds.iter().map(|(_, kind)| *kind).collect();
         let wanted: BTreeMap<ClassId, Arc<Class>> =
             used.iter().filter_map(|k| Some((*ids.get(*k as usize)?, self.classes.get(*k)))).collect();
         for (id, class) in wanted {
@@ -195,6 +200,16 @@ fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: &Attrib
     if let Some(place) = free {
         entries.insert(place, Entry { class: Some(class), attributes: attributes.clone() });
     }
+}
+
+/// Where `prefix` is in a sorted list: looked for where the search before it ended, since lists mostly have one order.
+fn seek<T>(list: &[T], near: &mut usize, key: impl Fn(&T) -> &IpNet, prefix: &IpNet) -> Option<usize> {
+    let found = match list.get(*near) {
+        Some(item) if key(item) == prefix => *near,
+        _ => list.binary_search_by(|item| key(item).cmp(prefix)).ok()?,
+    };
+    *near = found + 1;
+    Some(found)
 }
 
 fn add(attributes: &Attributes, attribute: &Attribute) -> Option<Attributes> {
