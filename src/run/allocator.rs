@@ -42,8 +42,8 @@ pub(super) struct Allocator {
 /// What a pass asks the shell to do.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// Statuses to write.
-    pub(super) statuses: Vec<Status>,
+    /// Statuses to write, each with what to tell once it is on its way.
+    pub(super) statuses: Vec<(Status, Vec<Event>)>,
     /// Events to send.
     pub(super) events: Vec<Event>,
 }
@@ -67,8 +67,16 @@ impl Allocator {
 
     /// Takes `change` in.
     pub(super) fn observe(&mut self, change: Change) {
+        let ours = match &change {
+            Change::Service(key, Some(_)) if self.writing.contains(key) => Some(key.clone()),
+            _ => None,
+        };
         let touched = self.observed.apply(change);
-        self.note(touched);
+        // The watch can be faster than the answer to a write. What was written is what was decided: nothing to decide
+        // anew, so that a burst of writes does not cost a pass for each.
+        if touched.config || !ours.is_some_and(|key| self.is_as_decided(&key)) {
+            self.note(touched);
+        }
     }
 
     /// Reads the configuration objects anew.
@@ -89,11 +97,13 @@ impl Allocator {
         match wrote.result {
             Ok(change) => {
                 let touched = self.observed.apply(change);
-                // What was written is what was decided: nothing to decide anew, and a burst of writes stays linear.
                 if self.is_as_decided(&wrote.key) {
                     self.stale |= touched.config;
                 } else {
+                    // Also when this answer says nothing new: the watch may have told all of it before, in a pass that
+                    // had to leave this Service alone.
                     self.note(touched);
+                    self.stale = true;
                 }
                 false
             }
@@ -151,13 +161,13 @@ impl Allocator {
                 && !self.resting.contains(key)
                 && self.writing.insert(key.clone())
             {
-                effects.events.extend(assignment(key, service, outcome));
-                effects.statuses.push(Status {
+                let status = Status {
                     key: key.clone(),
                     version: service.version.clone(),
                     ips: target.ips.to_vec(),
                     pool: target.pool.cloned(),
-                });
+                };
+                effects.statuses.push((status, assignment(key, service, outcome)));
             }
             effects.events.extend(complaint(&mut self.told, key, service, outcome));
         }

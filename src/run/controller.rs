@@ -84,15 +84,14 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         }
         send_if_new(&missing, serve::waiting_for(&allocator.observed));
         let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
-        for status in wanted {
+        for (status, news) in wanted {
             let key = status.key.clone();
-            if statuses.try_send(status).is_err() {
-                allocator.unsent(&key);
+            match statuses.try_send(status) {
+                Ok(()) => news.into_iter().for_each(|event| events.publish(event)),
+                Err(_) => allocator.unsent(&key),
             }
         }
-        for event in news {
-            events.publish(event);
-        }
+        news.into_iter().for_each(|event| events.publish(event));
         told.tell(&allocator.problems);
         metrics.config(&allocator.problems);
         metrics.pools(allocator.pools());

@@ -19,8 +19,9 @@ use tokio::{
 /// Changes under way from the source to the loop.
 const CHANGES: usize = 1024;
 
-/// Statuses and answers under way between the loop and the writer.
-const STATUSES: usize = 256;
+/// Statuses and answers under way between the loop and the writer: as many as a large cluster has Services, since what
+/// does not fit is decided again with the next answer.
+const STATUSES: usize = 65_536;
 
 /// Events under way to their writer.
 const EVENTS: usize = 1024;

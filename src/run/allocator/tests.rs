@@ -46,17 +46,18 @@ fn answer(world: &World, status: &Status, version: &str) -> Wrote {
 }
 
 fn reasons(effects: &Effects) -> Vec<&str> {
-    effects.events.iter().map(|e| e.reason).collect()
+    let with_statuses = effects.statuses.iter().flat_map(|(_, events)| events);
+    with_statuses.chain(&effects.events).map(|e| e.reason).collect()
 }
 
 #[test]
 fn an_address_is_written_once_and_told_once() {
     let mut allocator = allocator(&["a", "b"]);
     let effects = allocator.decide().unwrap();
-    let [status] = effects.statuses.as_slice() else { panic!("{effects:?}") };
+    let [(status, _)] = effects.statuses.as_slice() else { panic!("{effects:?}") };
     assert_eq!((status.key.clone(), &*status.version, status.ips.len()), (key("a"), "1", 1));
     assert_eq!(reasons(&effects), ["IPAllocated", "AllocationFailed"]);
-    assert_eq!(effects.events[1].message, "Failed to allocate IP for default/b: no available IPs");
+    assert_eq!(effects.events[0].message, "Failed to allocate IP for default/b: no available IPs");
 
     // Something else happens before the answer comes: nothing is written or told a second time.
     allocator.observe(Change::Namespace("default".into(), Some([("a", "b")].into())));
@@ -86,10 +87,10 @@ fn a_failed_write_rests_and_holds_up_nobody_else() {
     assert!(allocator.wrote(Wrote { key: key("a"), result: Err(Refused::Failed("down".into())) }));
     let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["10.0.0.1/32", "10.0.0.9/32"]}});
     allocator.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
-    let others: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
+    let others: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| s.key).collect();
     assert_eq!(others, [key("b")]);
     allocator.retry();
-    let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
+    let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| s.key).collect();
     assert_eq!(rested, [key("a")]);
 }
 
@@ -103,6 +104,39 @@ fn what_is_no_load_balancer_any_more_loses_its_address() {
     allocator.observe(Change::Service(key("a"), Some(was)));
     let effects = allocator.decide().unwrap();
     assert_eq!(effects.statuses.len(), 1);
-    assert_eq!((effects.statuses[0].ips.len(), &effects.statuses[0].pool), (0, &None));
+    assert_eq!((effects.statuses[0].0.ips.len(), &effects.statuses[0].0.pool), (0, &None));
     assert_eq!(reasons(&effects), ["ClearAssignment"]);
+}
+
+/// A pass leaves alone what is being written. When the watch tells of that write before its answer comes, the answer,
+/// though it says nothing new, is the sign to decide again.
+#[test]
+fn what_changed_during_a_write_is_decided_after_it() {
+    let mut allocator = allocator(&["b"]);
+    let (of_b, _) = allocator.decide().unwrap().statuses.remove(0);
+    // An older holder of the same address appears while the status of `b` is on its way.
+    let mut older = service("2");
+    older.ingress = vec![Ingress::Ip("10.0.0.1".into())];
+    older.annotations = [(annotations::ALLOCATED_FROM, "p")].into();
+    allocator.observe(Change::Service(key("a"), Some(older)));
+    let answer = answer(&allocator.observed.world, &of_b, "3");
+    let Ok(Change::Wrote(_, seen)) = answer.result.as_ref() else { panic!("{answer:?}") };
+    allocator.observe(Change::Service(key("b"), Some(seen.clone())));
+    assert!(allocator.decide().unwrap().statuses.is_empty(), "the status of b is still on its way");
+    allocator.wrote(answer);
+    let taken: Vec<_> =
+        allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| (s.key, s.ips.len())).collect();
+    assert_eq!(taken, [(key("b"), 0)], "one address, one holder");
+}
+
+#[test]
+fn the_echo_of_a_write_costs_no_pass() {
+    let mut allocator = allocator(&["a"]);
+    let (status, _) = allocator.decide().unwrap().statuses.remove(0);
+    let answer = answer(&allocator.observed.world, &status, "2");
+    let Ok(Change::Wrote(_, seen)) = answer.result.as_ref() else { panic!("{answer:?}") };
+    allocator.observe(Change::Service(key("a"), Some(seen.clone())));
+    assert!(allocator.decide().is_none(), "the watch was faster than the answer");
+    assert!(!allocator.wrote(answer));
+    assert!(allocator.decide().is_none());
 }
