@@ -62,6 +62,8 @@ struct RouterBlock {
     head: String,
     lines: Vec<String>,
     families: Vec<NamedLines>,
+    /// What makes FRR dial: only when the neighbour has its families, or the first attempt is lost.
+    last: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -106,10 +108,13 @@ impl ClassBlock {
 fn routers(model: &Model) -> Vec<RouterBlock> {
     let block = |(vrf, router): (&Option<_>, &super::Router)| {
         let mut lines: Vec<String> = line::ROUTER.iter().map(ToString::to_string).collect();
+        let mut last = Vec::new();
         lines.extend(router.id.map(|id| format!("bgp router-id {id}")));
         for (neighbor, session) in &router.sessions {
             lines.push(line::remote_as(neighbor, session.remote_as));
-            lines.extend(line::options(neighbor, session).into_values());
+            let mut options = line::options(neighbor, session);
+            last.extend(options.remove(&line::Setting::ConnectTime));
+            lines.extend(options.into_values());
         }
         let families = [Family::V4, Family::V6].map(|family| {
             let networks = router.networks.iter().filter(|(p, _)| Family::of_net(**p) == family);
@@ -123,7 +128,7 @@ fn routers(model: &Model) -> Vec<RouterBlock> {
             NamedLines { name: line::family(family), lines }
         });
         let families = families.into_iter().filter(|family| !family.lines.is_empty()).collect();
-        RouterBlock { head: line::router(router, vrf.as_ref()), lines, families }
+        RouterBlock { head: line::router(router, vrf.as_ref()), lines, families, last }
     };
     model.routers.iter().map(block).collect()
 }

@@ -22,6 +22,8 @@ use std::{
 /// What the speaker knows and last decided.
 pub(super) struct Announcer {
     me: Viewpoint,
+    /// How much FRR logs.
+    log: frr::LogLevel,
     /// What was observed.
     pub(super) observed: Observed,
     config: Config,
@@ -51,9 +53,10 @@ pub(super) struct Desired {
 impl Announcer {
     /// Nothing known yet.
     #[must_use]
-    pub(super) fn new(me: Viewpoint, observed: Observed) -> Self {
+    pub(super) fn new(me: Viewpoint, log: frr::LogLevel, observed: Observed) -> Self {
         Self {
             me,
+            log,
             observed,
             config: Config::default(),
             misread: Problems::default(),
@@ -90,7 +93,8 @@ impl Announcer {
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
         let built = frr::build(&self.me.node, &plan, &self.config);
-        let (model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
+        let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
+        model.log = Some(self.log);
         // The first pass finds what was announced before a restart: that is no news.
         let events = if self.built.is_some() { self.news(&plan) } else { Vec::new() };
         self.unfit = built.problems.clone();

@@ -32,7 +32,7 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
         }
     }
     let me = Viewpoint { node: NodeName::from(node), class: Class::default(), ignore_exclude_label: false };
-    let mut announcer = Announcer::new(me, observed);
+    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, observed);
     announcer.refresh();
     let Desired { frr: model, .. } = announcer.decide().context("the directory was not read whole")?;
     Ok((frr::render(&model).context("render frr.conf")?, announcer.problems()))

@@ -8,14 +8,14 @@ use super::{
     source::{self, Attached},
 };
 use crate::{
-    frr::Model,
+    frr::{self as frr_room, Model},
     io::{
         frr::{self, Report},
         l2::{self, Counters, Sockets, Wanted},
         link,
         metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
-        settings,
+        settings::{self, LogLevel},
     },
     names::ServiceKey,
     plan::{Protocol, Viewpoint},
@@ -61,7 +61,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
-    let mut announcer = Announcer::new(me, Observed::new(Role::Speaker));
+    let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
@@ -126,6 +126,17 @@ fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> 
             (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
         };
         counters.totals().by_ip.into_iter().map(counts).collect()
+    }
+}
+
+/// FRR logs as much as we do.
+const fn frr_log(level: LogLevel) -> frr_room::LogLevel {
+    match level {
+        LogLevel::All | LogLevel::Debug => frr_room::LogLevel::Debugging,
+        LogLevel::Info => frr_room::LogLevel::Informational,
+        LogLevel::Warn => frr_room::LogLevel::Warnings,
+        LogLevel::Error => frr_room::LogLevel::Errors,
+        LogLevel::None => frr_room::LogLevel::Emergencies,
     }
 }
 
