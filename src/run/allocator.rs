@@ -94,6 +94,8 @@ impl Allocator {
                     self.stale |= touched.config;
                 } else {
                     self.note(touched);
+                    // The watch may have told all of it before, in a pass that had to leave this Service alone.
+                    self.stale = true;
                 }
                 false
             }

@@ -106,3 +106,27 @@ fn what_is_no_load_balancer_any_more_loses_its_address() {
     assert_eq!((effects.statuses[0].ips.len(), &effects.statuses[0].pool), (0, &None));
     assert_eq!(reasons(&effects), ["ClearAssignment"]);
 }
+
+/// A pass leaves alone what is being written; when the watch told of that write before its answer came, the answer
+/// alone is the sign to decide again.
+#[test]
+fn what_changed_during_a_write_is_decided_after_it() {
+    let mut allocator = allocator(&["b"]);
+    let of_b = allocator.decide().unwrap().statuses.remove(0);
+    allocator.observe(Change::Service(key("a"), Some(service("1"))));
+    let mut more = allocator.decide().unwrap().statuses;
+    if let Some(of_a) = more.pop() {
+        let answer = answer(&allocator.observed.world, &of_a, "2");
+        allocator.wrote(answer);
+    }
+    let answer = answer(&allocator.observed.world, &of_b, "3");
+    let Ok(Change::Wrote(_, seen)) = answer.result.as_ref() else { panic!("{answer:?}") };
+    allocator.observe(Change::Service(key("b"), Some(seen.clone())));
+    allocator.decide();
+    allocator.wrote(answer);
+    allocator.decide();
+    let shown: Vec<_> =
+        allocator.observed.world.services.values().filter(|s| !s.ingress.is_empty()).collect();
+    let writing = allocator.writing.len();
+    assert_eq!(shown.len() - writing, 1, "one address, one holder, and the other one is being told");
+}
