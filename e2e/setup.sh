@@ -26,6 +26,8 @@ arping arping
 ndisc6 ndisc6
 tcpdump tcpdump
 curl curl
+tshark tshark
+cc build-essential
 LIST
 missing=$(echo "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ')
 missing=$(echo $missing)
