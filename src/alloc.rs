@@ -45,12 +45,20 @@ pub struct Holding {
     pub lacks: Option<Reason>,
 }
 
+/// Addresses whose statuses are being written: what counts for these Services, in place of what their status says.
+pub type UnderWay = BTreeMap<ServiceKey, Vec<IpAddr>>;
+
 /// The outcome for every Service of `world`.
 #[must_use]
-pub fn assign(config: &Config, world: &World, class: &Class) -> BTreeMap<ServiceKey, Outcome> {
-    let mut pass = Pass { config, world, ledger: Ledger::new(config), outcomes: BTreeMap::new() };
+pub fn assign(
+    config: &Config,
+    world: &World,
+    class: &Class,
+    under_way: &UnderWay,
+) -> BTreeMap<ServiceKey, Outcome> {
+    let mut pass = Pass { config, world, under_way, ledger: Ledger::new(config), outcomes: BTreeMap::new() };
     let (mut halves, mut newcomers) = (Vec::new(), Vec::new());
-    for (key, service) in in_order(world) {
+    for (key, service) in in_order(world, under_way) {
         match pass.claim(key, service, class) {
             Err(outcome) => pass.settle(key, outcome),
             Ok(claim) => match pass.keep(&claim) {
@@ -76,15 +84,18 @@ pub fn assign(config: &Config, world: &World, class: &Class) -> BTreeMap<Service
 
 /// Oldest first, then by name: whom an address belongs to when two hold it. Where the age is not known (in a manifest
 /// directory), those that hold something come first.
-fn in_order(world: &World) -> Vec<(&ServiceKey, &Service)> {
+fn in_order<'a>(world: &'a World, under_way: &UnderWay) -> Vec<(&'a ServiceKey, &'a Service)> {
     let mut all: Vec<_> = world.services.iter().collect();
-    all.sort_by_key(|(_, service)| (service.ingress.is_empty(), service.created));
+    all.sort_by_key(|(key, service)| {
+        (under_way.get(*key).map_or(service.ingress.is_empty(), Vec::is_empty), service.created)
+    });
     all
 }
 
 struct Pass<'a> {
     config: &'a Config,
     world: &'a World,
+    under_way: &'a UnderWay,
     ledger: Ledger<'a>,
     outcomes: BTreeMap<ServiceKey, Outcome>,
 }
@@ -108,7 +119,8 @@ impl<'a> Pass<'a> {
                 Outcome::Untouched(Reason::NotLoadBalancer)
             });
         }
-        let current: Vec<IpAddr> = service.addresses().flatten().collect();
+        let said = || service.addresses().flatten().collect();
+        let current: Vec<IpAddr> = self.under_way.get(key).cloned().unwrap_or_else(said);
         if !class.is_ours(service) {
             // Somebody else's Service, but maybe with an address of ours: nobody else may get that.
             self.ledger.reserve(key, service, &current);
@@ -118,7 +130,8 @@ impl<'a> Pass<'a> {
             // No pool at all is more likely a configuration on its way than the wish to take every address away.
             return Err(Outcome::Untouched(Reason::NoPools));
         }
-        Claim::read(key, service, current).map_err(Outcome::Without)
+        let readable = self.under_way.contains_key(key) || current.len() == service.ingress.len();
+        Claim::read(key, service, current, readable).map_err(Outcome::Without)
     }
 
     /// The outcome of a Service that can keep what it holds; `None` for a newcomer.

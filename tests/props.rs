@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
 use ferrolb::{
-    alloc::{self, Outcome},
+    alloc::{self, Outcome, UnderWay},
     config::{Config, Pool},
     names::{NodeName, PoolName, ServiceKey},
     net::Family,
@@ -119,7 +119,7 @@ proptest! {
                 Step::Put(i, service) => drop(world.services.insert(key(i), *service)),
                 Step::Remove(i) => drop(world.services.remove(&key(i))),
             }
-            let outcomes = alloc::assign(&config, &world, &Class::default());
+            let outcomes = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
             prop_assert_eq!(outcomes.len(), world.services.len());
             let mut users: BTreeMap<IpAddr, Vec<&Service>> = BTreeMap::new();
             for (key, outcome) in &outcomes {
@@ -146,12 +146,12 @@ proptest! {
     fn writing_the_outcome_makes_it_stay(config in config(), services in prop::collection::vec(service(), 0..12)) {
         let mut world = World::default();
         world.services.extend(services.into_iter().enumerate().map(|(i, s)| (key(i as u8), s)));
-        let first = alloc::assign(&config, &world, &Class::default());
+        let first = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
         write(&mut world, &first);
-        let second = alloc::assign(&config, &world, &Class::default());
+        let second = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
         write(&mut world, &second);
         // The second pass may still add the second address of a Service that prefers two; the third adds nothing.
-        let third = alloc::assign(&config, &world, &Class::default());
+        let third = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
         for (key, outcome) in &third {
             prop_assert_eq!(held(outcome), held(&second[key]), "{:?}", key);
             prop_assert!(held(outcome).starts_with(held(&first[key])) || held(&first[key]).is_empty());
@@ -165,7 +165,7 @@ proptest! {
     fn a_holder_is_not_moved_by_others(config in config(), steps in steps()) {
         let mut world = World::default();
         for step in steps {
-            let before = alloc::assign(&config, &world, &Class::default());
+            let before = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
             write(&mut world, &before);
             let touched = match step {
                 Step::Put(i, service) => {
@@ -177,7 +177,7 @@ proptest! {
                     key(i)
                 }
             };
-            let after = alloc::assign(&config, &world, &Class::default());
+            let after = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
             for (key, outcome) in before.iter().filter(|(key, _)| **key != touched) {
                 prop_assert!(
                     held(&after[key]).starts_with(held(outcome)),

@@ -17,6 +17,8 @@ pub(super) struct Claim<'a> {
     pub(super) service: &'a Service,
     /// The addresses of its status.
     pub(super) current: Vec<IpAddr>,
+    /// Whether the status holds nothing but addresses.
+    readable: bool,
     /// The addresses that it names.
     pub(super) request: Option<Request>,
     /// The pool that it names.
@@ -38,6 +40,7 @@ impl<'a> Claim<'a> {
         key: &'a ServiceKey,
         service: &'a Service,
         current: Vec<IpAddr>,
+        readable: bool,
     ) -> Result<Self, Reason> {
         if service.families.is_empty() {
             return Err(Reason::NoClusterIp);
@@ -47,7 +50,7 @@ impl<'a> Claim<'a> {
         }
         let pool =
             service.annotation(annotations::ADDRESS_POOL).filter(|p| !p.is_empty()).map(PoolName::from);
-        Ok(Self { key, service, current, request: request(service), pool })
+        Ok(Self { key, service, current, readable, request: request(service), pool })
     }
 
     pub(super) fn ports(&self) -> &'a [Port] {
@@ -62,9 +65,7 @@ impl<'a> Claim<'a> {
     pub(super) fn families_fit(&self) -> bool {
         let have = families(&self.current);
         let want: BTreeSet<Family> = self.service.families.iter().copied().collect();
-        self.current.len() == self.service.ingress.len()
-            && self.current.len() == have.len()
-            && (have == want || self.missing_family().is_some())
+        self.readable && self.current.len() == have.len() && (have == want || self.missing_family().is_some())
     }
 
     /// The family that a `PreferDualStack` Service with one address could have in addition.

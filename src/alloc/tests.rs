@@ -82,7 +82,7 @@ fn world(services: &[(&str, Svc)]) -> World {
 
 /// `name=ip,ip` for those that hold something, `name: reason` for the others.
 fn show(config: &Config, services: &[(&str, Svc)]) -> Vec<String> {
-    assign(config, &world(services), &Class::default())
+    assign(config, &world(services), &Class::default(), &UnderWay::new())
         .into_iter()
         .map(|(key, outcome)| match outcome {
             Outcome::Holds(h) => {
@@ -266,7 +266,7 @@ fn what_is_not_ours_is_left_alone_and_its_address_is_not_given_away() {
     let mut was = Svc::v4().holds(&["10.0.0.0"]).note("metallb.io/ip-allocated-from-pool", "p");
     was.0.load_balancer = false;
     assert_eq!(
-        assign(&config, &world(&[("s", was)]), &Class::default()).into_values().next(),
+        assign(&config, &world(&[("s", was)]), &Class::default(), &UnderWay::new()).into_values().next(),
         Some(Outcome::Without(Reason::NotLoadBalancer))
     );
 }
@@ -275,7 +275,7 @@ fn what_is_not_ours_is_left_alone_and_its_address_is_not_given_away() {
 fn without_any_pool_nothing_is_taken_away() {
     let held = [("s", Svc::v4().holds(&["10.0.0.0"]))];
     assert_eq!(
-        assign(&config(&[]), &world(&held), &Class::default()).into_values().next(),
+        assign(&config(&[]), &world(&held), &Class::default(), &UnderWay::new()).into_values().next(),
         Some(Outcome::Untouched(Reason::NoPools))
     );
 }
@@ -287,7 +287,7 @@ fn five_thousand_newcomers_take_one_linear_pass() {
         services: (0..5000).map(|i| (ServiceKey::new("d", &format!("s{i:05}")), Svc::v4().0)).collect(),
         ..World::default()
     };
-    let outcomes = assign(&config, &world, &Class::default());
+    let outcomes = assign(&config, &world, &Class::default(), &UnderWay::new());
     let last = outcomes.last_key_value().unwrap().1;
     assert!(
         matches!(last, Outcome::Holds(h) if h.ips == ["10.0.19.135".parse::<IpAddr>().unwrap()]),

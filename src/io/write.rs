@@ -36,7 +36,7 @@ pub struct Wrote {
 pub enum Refused {
     /// The Service has changed since: decide anew, on what it is now.
     #[error("the Service has changed in the meantime")]
-    Conflict(Change),
+    Conflict,
     /// There is no such Service any more.
     #[error("the Service is gone")]
     Gone,

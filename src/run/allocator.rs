@@ -3,7 +3,7 @@
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, effects out.
 
 use crate::{
-    alloc::{self, Holding, Outcome, Reason},
+    alloc::{self, Holding, Outcome, Reason, UnderWay},
     config::{self, Config, Pool, Problems},
     io::{
         metrics::PoolUse,
@@ -30,8 +30,11 @@ pub(super) struct Allocator {
     /// What is wrong with them.
     pub(super) problems: Problems,
     outcomes: BTreeMap<ServiceKey, Outcome>,
-    /// Statuses that are on their way: no second one for the same Service before the first is answered.
-    writing: BTreeSet<ServiceKey>,
+    /// Statuses that are on their way: what they say counts already, and none is followed by a second one for the same
+    /// Service before it is answered.
+    writing: UnderWay,
+    /// The versions that they were decided on.
+    versions: BTreeMap<ServiceKey, Arc<str>>,
     /// Services whose status could not be written: not tried again before [`Allocator::retry`].
     resting: BTreeSet<ServiceKey>,
     /// The last reason told about each Service, so that an event marks a transition.
@@ -58,7 +61,8 @@ impl Allocator {
             config: Config::default(),
             problems: Problems::default(),
             outcomes: BTreeMap::new(),
-            writing: BTreeSet::new(),
+            writing: UnderWay::new(),
+            versions: BTreeMap::new(),
             resting: BTreeSet::new(),
             told: BTreeMap::new(),
             stale: true,
@@ -68,9 +72,12 @@ impl Allocator {
     /// Takes `change` in.
     pub(super) fn observe(&mut self, change: Change) {
         let ours = match &change {
-            Change::Service(key, Some(_)) if self.writing.contains(key) => Some(key.clone()),
+            Change::Service(key, Some(_)) if self.writing.contains_key(key) => Some(key.clone()),
             _ => None,
         };
+        if let Change::Service(key, _) = &change {
+            self.stale |= self.resting.remove(key);
+        }
         let touched = self.observed.apply(change);
         // The watch can be faster than the answer to a write. What was written is what was decided: nothing to decide
         // anew, so that a burst of writes does not cost a pass for each.
@@ -94,6 +101,7 @@ impl Allocator {
     /// Takes in what became of a status; whether it must be tried again later.
     pub(super) fn wrote(&mut self, wrote: Wrote) -> bool {
         self.writing.remove(&wrote.key);
+        let version = self.versions.remove(&wrote.key);
         match wrote.result {
             Ok(change) => {
                 let touched = self.observed.apply(change);
@@ -107,10 +115,15 @@ impl Allocator {
                 }
                 false
             }
-            Err(Refused::Conflict(change)) => {
-                self.observe(change);
-                self.stale = true;
-                false
+            Err(Refused::Conflict) => {
+                // Decided anew on what the Service is now, which the watch has told already or is about to tell.
+                let now = self.observed.world.services.get(&wrote.key).map(|service| &service.version);
+                if now == version.as_ref() {
+                    self.resting.insert(wrote.key);
+                } else {
+                    self.stale = true;
+                }
+                true
             }
             Err(Refused::Gone) => {
                 self.stale = true;
@@ -127,6 +140,7 @@ impl Allocator {
     /// Gives up waiting for the status of `key`: the writer had no room for it. The next answer makes room.
     pub(super) fn unsent(&mut self, key: &ServiceKey) {
         self.writing.remove(key);
+        self.versions.remove(key);
         self.stale = true;
     }
 
@@ -153,14 +167,16 @@ impl Allocator {
         let mut effects = Effects::default();
         self.stale = false;
         let world = &self.observed.world;
-        self.outcomes = alloc::assign(&self.config, world, &self.class);
+        self.outcomes = alloc::assign(&self.config, world, &self.class, &self.writing);
         self.told.retain(|key, _| world.services.contains_key(key));
         for (key, outcome) in &self.outcomes {
             let Some(service) = world.services.get(key) else { continue };
             if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))
                 && !self.resting.contains(key)
-                && self.writing.insert(key.clone())
+                && !self.writing.contains_key(key)
             {
+                self.writing.insert(key.clone(), target.ips.to_vec());
+                self.versions.insert(key.clone(), service.version.clone());
                 let status = Status {
                     key: key.clone(),
                     version: service.version.clone(),

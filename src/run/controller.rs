@@ -12,7 +12,7 @@ use crate::{
         metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
-        write::Wrote,
+        write::{Refused, Wrote},
     },
     world::Class,
 };
@@ -64,8 +64,9 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         match event {
             Event::Changed(change) => allocator.observe(change),
             Event::Wrote(answer) => {
+                let failed = matches!(answer.result, Err(Refused::Forbidden(_) | Refused::Failed(_)));
+                metrics.update_errors.inc_by(u64::from(failed));
                 if allocator.wrote(answer) {
-                    metrics.update_errors.inc();
                     retry = retry.or_else(|| Some(super::after(pause)));
                 } else {
                     pause = RETRY.0;

@@ -120,7 +120,7 @@ impl Directory {
         let Some(known) = self.services.get(&wanted.key) else { return Err(Refused::Gone) };
         let manifest = Arc::clone(&known.manifest);
         if known.version.to_string() != *wanted.version {
-            return Err(Refused::Conflict(self.service(&wanted.key, manifest)));
+            return Err(Refused::Conflict);
         }
         let entry = status::wanted(&wanted.ips, wanted.pool.as_ref().map(|pool| pool.as_str()));
         if self.statuses.get(&wanted.key).cloned().unwrap_or_default() != entry {

@@ -1,8 +1,8 @@
 //! The writer of Services' statuses: the only part that changes a Service.
 //!
-//! Reads the Service as it is, as plain JSON so that fields of newer Kubernetes survive, and replaces its status with
-//! the annotation beside it: `services/status` `update` is the one right that MetalLB's RBAC has. Nothing is written
-//! over a version that the decision did not see, and nothing when nothing would change.
+//! One patch of `services/status` puts the addresses and the annotation beside them. Where that right is missing, as in
+//! MetalLB's own RBAC, which has `update` alone, the Service is read, as plain JSON so that fields of newer Kubernetes
+//! survive, and replaced: one request more. Nothing is written over a version that the decision did not see.
 
 use super::{brief, raw::Raw};
 use crate::{
@@ -17,10 +17,17 @@ use crate::{
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Client,
-    api::{ApiResource, PostParams},
+    api::{ApiResource, Patch, PatchParams, PostParams},
 };
 use serde_json::{Map, Value, json};
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::mpsc::{Receiver, Sender},
     task::JoinSet,
@@ -42,15 +49,16 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub async fn run(client: Client, mut from: Receiver<Status>, to: Sender<Wrote>) -> anyhow::Result<()> {
     let mut writes = JoinSet::new();
     let mut outage = Outage::default();
+    let may_patch = Arc::new(AtomicBool::new(true));
     let mut open = true;
     while open || !writes.is_empty() {
         tokio::select! {
             status = from.recv(), if open && writes.len() < CONCURRENCY => match status {
                 None => open = false,
                 Some(status) => {
-                    let client = client.clone();
+                    let (client, may_patch) = (client.clone(), Arc::clone(&may_patch));
                     writes.spawn(async move {
-                        let result = write(&client, &status).await;
+                        let result = write(&client, &may_patch, &status).await;
                         Wrote { key: status.key, result }
                     });
                 }
@@ -76,7 +84,7 @@ impl Outage {
         let service = &wrote.key;
         match &wrote.result {
             Err(Refused::Forbidden(why)) if !std::mem::replace(&mut self.0, true) => {
-                tracing::error!(%service, %why, "may not write statuses: our ServiceAccount needs get on services and update on services/status");
+                tracing::error!(%service, %why, "may not write statuses: our ServiceAccount needs patch on services/status, or get on services and update on services/status");
             }
             Err(Refused::Failed(why)) if !std::mem::replace(&mut self.0, true) => {
                 tracing::warn!(%service, %why, "cannot write a status, trying again");
@@ -87,23 +95,38 @@ impl Outage {
     }
 }
 
-async fn write(client: &Client, status: &Status) -> Result<Change, Refused> {
+async fn write(client: &Client, may_patch: &AtomicBool, status: &Status) -> Result<Change, Refused> {
     let ServiceKey { namespace, name } = &status.key;
     let resource = ApiResource::erase::<core::Service>(&());
     let api = Api::<Raw>::namespaced_with(client.clone(), namespace.as_str(), &resource);
+    if may_patch.load(Ordering::Relaxed) {
+        let patch = Patch::Merge(patch(status));
+        match within(api.patch_status(name, &PatchParams::default(), &patch)).await {
+            Ok(written) => return answer(written),
+            Err(Fault::Forbidden(_)) => may_patch.store(false, Ordering::Relaxed),
+            Err(fault) => return Err(fault.into()),
+        }
+    }
     let mut service = within(api.get(name)).await?;
     if service.metadata.resource_version.as_deref() != Some(&*status.version) {
-        return Err(Refused::Conflict(answer(service)?));
+        return Err(Refused::Conflict);
     }
     if !set(&mut service.object, &status.ips, status.pool.as_ref().map(PoolName::as_str)) {
         return answer(service);
     }
-    match within(api.replace_status(name, &PostParams::default(), &service)).await {
-        Ok(written) => answer(written),
-        // Somebody was faster, between our two requests: what is there now is the news.
-        Err(Fault::Conflict) => Err(Refused::Conflict(answer(within(api.get(name)).await?)?)),
-        Err(fault) => Err(fault.into()),
-    }
+    answer(within(api.replace_status(name, &PostParams::default(), &service)).await?)
+}
+
+/// The status as a merge patch (RFC 7386) on the version that it was decided on.
+fn patch(status: &Status) -> Value {
+    let ingress: Vec<Value> = status.ips.iter().map(|ip| json!({ "ip": ip })).collect();
+    json!({
+        "metadata": {
+            "resourceVersion": status.version,
+            "annotations": { ALLOCATED_FROM: status.pool.as_ref().map(PoolName::as_str) },
+        },
+        "status": { "loadBalancer": { "ingress": if ingress.is_empty() { Value::Null } else { ingress.into() } } },
+    })
 }
 
 /// Why one request failed.
@@ -117,7 +140,7 @@ enum Fault {
 impl From<Fault> for Refused {
     fn from(fault: Fault) -> Self {
         match fault {
-            Fault::Conflict => Self::Failed("a read was answered with a conflict".into()),
+            Fault::Conflict => Self::Conflict,
             Fault::Gone => Self::Gone,
             Fault::Forbidden(why) => Self::Forbidden(why),
             Fault::Failed(why) => Self::Failed(why),
@@ -195,6 +218,29 @@ mod tests {
 
     fn ips(texts: &[&str]) -> Vec<IpAddr> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_patch_says_all_of_it_and_the_version() {
+        let mut status = Status {
+            key: ServiceKey::new("n", "a"),
+            version: "7".into(),
+            ips: ips(&["10.0.0.1", "fd00::1"]),
+            pool: Some("p".into()),
+        };
+        assert_eq!(
+            patch(&status),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {"metallb.io/ip-allocated-from-pool": "p"}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}}})
+        );
+        (status.ips, status.pool) = (vec![], None);
+        assert_eq!(
+            patch(&status),
+            json!({
+                "metadata": {"resourceVersion": "7", "annotations": {"metallb.io/ip-allocated-from-pool": null}},
+                "status": {"loadBalancer": {"ingress": null}}})
+        );
     }
 
     #[test]

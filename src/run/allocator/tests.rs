@@ -73,11 +73,19 @@ fn an_address_is_written_once_and_told_once() {
 fn a_conflict_is_decided_anew_on_what_the_service_is_now() {
     let mut allocator = allocator(&["a"]);
     allocator.decide().unwrap();
-    let mut now = service("7");
-    now.load_balancer = false;
-    let change = Change::Service(key("a"), Some(now));
-    assert!(!allocator.wrote(Wrote { key: key("a"), result: Err(Refused::Conflict(change)) }));
-    assert!(allocator.decide().unwrap().statuses.is_empty());
+    let conflict = || Wrote { key: key("a"), result: Err(Refused::Conflict) };
+    // The watch has not told yet what is new: the same would be refused again.
+    assert!(allocator.wrote(conflict()));
+    assert!(allocator.decide().is_none_or(|effects| effects.statuses.is_empty()));
+    allocator.observe(Change::Service(key("a"), Some(service("7"))));
+    let (again, _) = allocator.decide().unwrap().statuses.remove(0);
+    assert_eq!(&*again.version, "7");
+    // This time the watch is faster than the answer.
+    allocator.observe(Change::Service(key("a"), Some(service("8"))));
+    allocator.decide();
+    allocator.wrote(conflict());
+    let (again, _) = allocator.decide().unwrap().statuses.remove(0);
+    assert_eq!(&*again.version, "8");
 }
 
 #[test]
@@ -139,4 +147,15 @@ fn the_echo_of_a_write_costs_no_pass() {
     assert!(allocator.decide().is_none(), "the watch was faster than the answer");
     assert!(!allocator.wrote(answer));
     assert!(allocator.decide().is_none());
+}
+
+/// Who sorts earlier does not get an address whose status is being written for somebody else.
+#[test]
+fn an_address_under_way_is_nobody_elses() {
+    let mut allocator = allocator(&["b"]);
+    assert_eq!(allocator.decide().unwrap().statuses.len(), 1);
+    allocator.observe(Change::Service(key("a"), Some(service("2"))));
+    let effects = allocator.decide().unwrap();
+    assert!(effects.statuses.is_empty(), "{effects:?}");
+    assert_eq!(reasons(&effects), ["AllocationFailed"]);
 }
