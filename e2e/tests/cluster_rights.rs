@@ -70,7 +70,41 @@ fn every_right_is_needed_and_none_is_missing() -> Result<()> {
         anyhow::ensure!(rights.idle() == ahead, "never used: {:#?}", rights.idle());
         Ok(true)
     })?;
-    drop((controller, speaker));
+    controller.kill()?;
+    metallbs_role_is_enough(&mut cluster)?;
+    drop(speaker);
+    Ok(())
+}
+
+/// A cluster whose role is still MetalLB's, with `update` alone on `services/status`, gets its addresses too.
+fn metallbs_role_is_enough(cluster: &mut Cluster) -> Result<()> {
+    let patch = r#"[
+        {"op": "test", "path": "/rules/0/resources", "value": ["services"]},
+        {"op": "replace", "path": "/rules/0/verbs", "value": ["get", "list", "watch"]},
+        {"op": "test", "path": "/rules/1/resources", "value": ["services/status"]},
+        {"op": "replace", "path": "/rules/1/verbs", "value": ["update"]}]"#;
+    cluster.kubectl().run(&[
+        "patch",
+        "clusterrole",
+        "metallb-system:controller",
+        "--type=json",
+        "-p",
+        patch,
+    ])?;
+    wait::until_true(DEADLINE, "the API server to follow the role", || {
+        let account = "--as=system:serviceaccount:metallb-system:controller";
+        // `can-i` ends with 1 for a no
+        let may =
+            cluster.kubectl().run(&["auth", "can-i", "patch", "services", "--subresource=status", account]);
+        Ok(may.is_err())
+    })?;
+    for (kind, has) in [("ClusterIP", false), ("LoadBalancer", true)] {
+        // while no controller runs, the API server itself empties the status of what is no LoadBalancer
+        let patch = format!(r#"{{"spec":{{"type":"{kind}"}}}}"#);
+        cluster.kubectl().run(&["-n", "default", "patch", "svc", "web", "-p", &patch])?;
+        let _controller = if has { Some(cluster.start_controller()?) } else { None };
+        addressed(cluster, has)?;
+    }
     Ok(())
 }
 
