@@ -14,7 +14,7 @@ use crate::{
     config::{Community, Config, Peer, Pool},
     names::{NodeName, PeerName, PoolName, ServiceKey},
     net::Interfaces,
-    world::{Class, Ingress, Service, World},
+    world::{Class, Endpoints, Ingress, Service, World},
 };
 use ipnet::IpNet;
 use std::{
@@ -84,10 +84,10 @@ pub struct Viewpoint {
 
 /// A Service that has addresses, all of one pool.
 struct Candidate<'a> {
-    key: &'a ServiceKey,
     service: &'a Service,
     ips: Vec<IpAddr>,
     pool: &'a PoolName,
+    endpoints: Endpoints<'a>,
 }
 
 /// The plan of `me`, where `alive` are the nodes with a live speaker.
@@ -96,25 +96,27 @@ pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<Nod
     let l2 = l2::Elections::new(me, config, world, alive);
     let mut bgp = bgp::Sessions::new(me, config, world);
     let mut plan = Plan::default();
-    for (key, service) in &world.services {
+    let mut why = Vec::with_capacity(2 * world.services.len());
+    for (key, service, endpoints) in world.served() {
         if !service.load_balancer || !me.class.is_ours(service) {
             continue;
         }
-        let (by_bgp, by_l2) = match candidate(config, key, service) {
+        let (by_bgp, by_l2) = match candidate(config, service, endpoints) {
             Ok(candidate) => (bgp.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
             Err(reason) => (Err(reason.clone()), Err(reason)),
         };
-        plan.why.insert((key.clone(), Protocol::Bgp), by_bgp);
-        plan.why.insert((key.clone(), Protocol::Layer2), by_l2);
+        why.push(((key.clone(), Protocol::Bgp), by_bgp));
+        why.push(((key.clone(), Protocol::Layer2), by_l2));
     }
+    plan.why = why.into_iter().collect();
     plan.bgp = bgp.finish();
     plan
 }
 
 fn candidate<'a>(
     config: &'a Config,
-    key: &'a ServiceKey,
     service: &'a Service,
+    endpoints: Endpoints<'a>,
 ) -> Result<Candidate<'a>, Reason> {
     let ips: Option<Vec<IpAddr>> = service.addresses().collect();
     let Some(ips) = ips else {
@@ -128,7 +130,7 @@ fn candidate<'a>(
     let (name, pool): (_, &Arc<Pool>) = config.pool_of(*first).ok_or(Reason::NotInAPool(*first))?;
     match ips.iter().find(|ip| !pool.contains(**ip)) {
         Some(stray) => Err(Reason::NotInAPool(*stray)),
-        None => Ok(Candidate { key, service, ips, pool: name }),
+        None => Ok(Candidate { service, ips, pool: name, endpoints }),
     }
 }
 

@@ -17,7 +17,7 @@ pub use service::{
 pub use slice::{Slice, SliceKey};
 
 use crate::names::{Namespace, NodeName, ServiceKey};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Every fact, by object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,25 +32,59 @@ pub struct World {
     pub namespaces: BTreeMap<Namespace, Labels>,
 }
 
-/// Where a Service can be served.
+/// The slices of one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints<'a> {
-    /// At least one usable endpoint somewhere.
-    pub any: bool,
-    /// The nodes that have a usable endpoint.
-    pub nodes: BTreeSet<&'a NodeName>,
+pub struct Endpoints<'a>(Vec<&'a Slice>);
+
+impl Endpoints<'_> {
+    /// Whether there is a usable endpoint somewhere.
+    #[must_use]
+    pub fn any(&self) -> bool {
+        self.0.iter().any(|slice| slice.usable)
+    }
+
+    /// Whether there is a usable endpoint on `node`.
+    #[must_use]
+    pub fn on(&self, node: &NodeName) -> bool {
+        self.0.iter().any(|slice| slice.nodes.contains(node))
+    }
 }
 
 impl World {
-    /// The usable endpoints of `service`, over all its slices.
-    #[must_use]
-    pub fn endpoints(&self, service: &ServiceKey) -> Endpoints<'_> {
-        let mut all = Endpoints::default();
-        let first = (service.clone(), SliceKey::default());
-        for (_, slice) in self.slices.range(first..).take_while(|((owner, _), _)| owner == service) {
-            all.any |= slice.usable;
-            all.nodes.extend(&slice.nodes);
+    /// Every Service with its endpoints. One walk over both maps, which have the same order: a lookup for each of
+    /// thousands would be most of what a pass costs.
+    pub fn served(&self) -> impl Iterator<Item = (&ServiceKey, &Service, Endpoints<'_>)> {
+        let mut slices = self.slices.iter().peekable();
+        self.services.iter().map(move |(key, service)| {
+            while slices.next_if(|((owner, _), _)| owner < key).is_some() {}
+            let mut own = Vec::new();
+            while let Some((_, slice)) = slices.next_if(|((owner, _), _)| owner == key) {
+                own.push(slice);
+            }
+            (key, service, Endpoints(own))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_service_has_its_own_slices() {
+        let mut world = World::default();
+        let key = |name: &str| ServiceKey::new("n", name);
+        for name in ["b", "d"] {
+            world.services.insert(key(name), Service::default());
         }
-        all
+        for (owner, name, node) in [("a", "1", "x"), ("b", "1", "x"), ("b", "2", "y"), ("c", "1", "z")] {
+            let slice = Slice { usable: node != "x", nodes: [node.into()].into() };
+            world.slices.insert((key(owner), name.into()), slice);
+        }
+        let served: Vec<_> = world
+            .served()
+            .map(|(key, _, e)| (key.name.to_string(), e.any(), e.on(&"x".into()), e.on(&"z".into())))
+            .collect();
+        assert_eq!(served, [("b".to_owned(), true, true, false), ("d".to_owned(), false, false, false)]);
     }
 }

@@ -24,7 +24,6 @@ struct Advertisement<'a> {
 /// The sessions of a plan while it is made.
 pub(super) struct Sessions<'a> {
     me: &'a Viewpoint,
-    world: &'a World,
     node: Option<&'a Node>,
     advertisements: BTreeMap<&'a PoolName, Vec<Advertisement<'a>>>,
     sessions: BTreeMap<PeerName, Session>,
@@ -58,7 +57,7 @@ impl<'a> Sessions<'a> {
             (name, ads.collect())
         };
         let advertisements = config.pools.iter().map(of_pool).collect();
-        Self { me, world, node, advertisements, sessions: config.peers.iter().filter_map(here).collect() }
+        Self { me, node, advertisements, sessions: config.peers.iter().filter_map(here).collect() }
     }
 
     pub(super) fn finish(self) -> BTreeMap<PeerName, Session> {
@@ -99,11 +98,10 @@ impl<'a> Sessions<'a> {
         if self.node.is_some_and(Node::excluded) && !self.me.ignore_exclude_label {
             return Err(Reason::NodeExcluded);
         }
-        let endpoints = self.world.endpoints(candidate.key);
-        if !endpoints.any {
+        if !candidate.endpoints.any() {
             return Err(Reason::NoEndpoints);
         }
-        if candidate.service.traffic == TrafficPolicy::Local && !endpoints.nodes.contains(&self.me.node) {
+        if candidate.service.traffic == TrafficPolicy::Local && !candidate.endpoints.on(&self.me.node) {
             return Err(Reason::NoLocalEndpoints);
         }
         Ok(())

@@ -26,7 +26,6 @@ static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
 /// What all elections of a plan have in common.
 pub(super) struct Elections<'a> {
     me: &'a Viewpoint,
-    world: &'a World,
     /// Nodes that may be elected at all, with their labels.
     nodes: BTreeMap<&'a NodeName, &'a Labels>,
     /// The advertisements of each pool.
@@ -50,7 +49,7 @@ impl<'a> Elections<'a> {
         };
         let advertisements =
             config.pools.iter().map(|(name, pool)| (name, pool.as_ref())).map(of_pool).collect();
-        Self { me, world, nodes: nodes.collect(), advertisements }
+        Self { me, nodes: nodes.collect(), advertisements }
     }
 
     /// Adds the addresses of `candidate` to `wanted` if this node is elected.
@@ -76,8 +75,8 @@ impl<'a> Elections<'a> {
         {
             return Err(Reason::SharedWithServiceSelector);
         }
-        let endpoints = self.world.endpoints(candidate.key);
-        if !endpoints.any {
+        let endpoints = &candidate.endpoints;
+        if !endpoints.any() {
             return Err(Reason::NoEndpoints);
         }
         let first = candidate.ips.first().copied().ok_or(Reason::NoAddress)?;
@@ -86,7 +85,7 @@ impl<'a> Elections<'a> {
             .iter()
             .filter(|(name, labels)| {
                 ads.iter().any(|ad| ad.selects_node(labels))
-                    && (service.traffic == TrafficPolicy::Cluster || endpoints.nodes.contains(*name))
+                    && (service.traffic == TrafficPolicy::Cluster || endpoints.on(name))
             })
             .min_by_key(|(name, labels)| (Reverse(score(&ads, labels)), digest(name, first)));
         let Some((winner, labels)) = elected else { return Err(Reason::NoCandidate) };

@@ -169,8 +169,8 @@ impl Allocator {
         let world = &self.observed.world;
         self.outcomes = alloc::assign(&self.config, world, &self.class, &self.writing);
         self.told.retain(|key, _| world.services.contains_key(key));
-        for (key, outcome) in &self.outcomes {
-            let Some(service) = world.services.get(key) else { continue };
+        // Both maps have the same keys: there is an outcome for every Service.
+        for ((key, outcome), service) in self.outcomes.iter().zip(world.services.values()) {
             if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))
                 && !self.resting.contains(key)
                 && !self.writing.contains_key(key)

@@ -35,6 +35,8 @@ pub(super) struct Announcer {
     refused: Problems,
     refusing: Problems,
     plan: Plan,
+    /// The plan before this one, until it was told what is new.
+    before: Option<Plan>,
     built: Option<Built>,
     stale: bool,
 }
@@ -46,8 +48,6 @@ pub(super) struct Desired {
     pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
     /// What FRR must run.
     pub(super) frr: Arc<frr::Model>,
-    /// Events to send.
-    pub(super) events: Vec<Event>,
 }
 
 impl Announcer {
@@ -64,6 +64,7 @@ impl Announcer {
             refused: Problems::default(),
             refusing: Problems::default(),
             plan: Plan::default(),
+            before: None,
             built: None,
             stale: true,
         }
@@ -95,13 +96,13 @@ impl Announcer {
         let built = frr::build(&self.me.node, &plan, &self.config);
         let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         model.log = Some(self.log);
-        // The first pass finds what was announced before a restart: that is no news.
-        let events = if self.built.is_some() { self.news(&plan) } else { Vec::new() };
         self.unfit = built.problems.clone();
         self.unfit.extend(unfit);
-        self.plan = plan;
+        // The first pass finds what was announced before a restart: that is no news.
+        let before = std::mem::replace(&mut self.plan, plan);
+        self.before = self.built.is_some().then_some(before);
         self.built = Some(built);
-        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model), events })
+        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model) })
     }
 
     /// Everything that is wrong with the objects.
@@ -147,34 +148,54 @@ impl Announcer {
         })
     }
 
-    /// An event for each Service that this node begins to announce; a log line for each that it ceases to.
-    fn news(&self, plan: &Plan) -> Vec<Event> {
+    /// What the last pass changed, to be asked after it was carried out: an event for each Service that this node
+    /// begins to announce, a log line for each that it ceases to.
+    pub(super) fn news(&mut self) -> Vec<Event> {
+        let Some(before) = self.before.take() else { return Vec::new() };
         let mut events = Vec::new();
-        for ((key, protocol), why) in &plan.why {
-            let was = self.plan.why.get(&(key.clone(), *protocol));
-            match (was, why) {
-                (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => {}
-                (_, Ok(())) => {
-                    let Some(service) = self.observed.world.services.get(key) else { continue };
-                    let message =
-                        format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.me.node);
-                    tracing::info!(service = %key, %protocol, "announcing");
-                    let uid = service.uid.clone();
-                    let key = key.clone();
-                    events.push(Event { key, uid, level: Level::Normal, reason: "nodeAssigned", message });
-                }
-                (Some(Err(before)), Err(reason)) if before == reason => {}
-                (Some(Ok(())), Err(reason)) => {
-                    tracing::info!(service = %key, %protocol, reason = reason.word(), why = %reason, "withdrawn");
-                }
-                (_, Err(reason)) => {
-                    tracing::debug!(service = %key, %protocol, reason = reason.word(), why = %reason, "not announced");
-                }
+        let mut old = before.why.iter().peekable();
+        for (id, why) in &self.plan.why {
+            while let Some(gone) = old.next_if(|(other, _)| *other < id) {
+                log_gone(gone);
+            }
+            let was = old.next_if(|(other, _)| *other == id).map(|(_, why)| why);
+            events.extend(self.change(id, was, why));
+        }
+        old.for_each(log_gone);
+        events
+    }
+
+    fn change(
+        &self,
+        (key, protocol): &(ServiceKey, Protocol),
+        was: Option<&Result<(), Reason>>,
+        why: &Result<(), Reason>,
+    ) -> Option<Event> {
+        match (was, why) {
+            (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => None,
+            (_, Ok(())) => {
+                let service = self.observed.world.services.get(key)?;
+                let message =
+                    format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.me.node);
+                tracing::info!(service = %key, %protocol, "announcing");
+                let (key, uid) = (key.clone(), service.uid.clone());
+                Some(Event { key, uid, level: Level::Normal, reason: "nodeAssigned", message })
+            }
+            (Some(Err(before)), Err(reason)) if before == reason => None,
+            (Some(Ok(())), Err(reason)) => {
+                tracing::info!(service = %key, %protocol, reason = reason.word(), why = %reason, "withdrawn");
+                None
+            }
+            (_, Err(reason)) => {
+                tracing::debug!(service = %key, %protocol, reason = reason.word(), why = %reason, "not announced");
+                None
             }
         }
-        for (key, protocol) in self.plan.why.keys().filter(|id| !plan.why.contains_key(*id)) {
-            tracing::info!(service = %key, %protocol, "withdrawn: the Service is gone");
-        }
-        events
+    }
+}
+
+fn log_gone(((key, protocol), why): (&(ServiceKey, Protocol), &Result<(), Reason>)) {
+    if why.is_ok() {
+        tracing::info!(service = %key, %protocol, "withdrawn: the Service is gone");
     }
 }

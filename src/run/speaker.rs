@@ -97,12 +97,12 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         while let Ok(change) = changes.try_recv() {
             announcer.observe(change);
         }
-        if let Some(Desired { l2, frr, events: news }) = announcer.decide() {
+        if let Some(Desired { l2, frr }) = announcer.decide() {
             send_if_new(&answer_for, l2);
             send_if_new(&run_frr, Some(frr));
-            for event in news {
-                events.publish(event);
-            }
+            // Only now, so that nothing that is told delays what is done.
+            tokio::task::yield_now().await;
+            announcer.news().into_iter().for_each(|event| events.publish(event));
             metrics.announced(announcer.announced().map(announced).collect());
         }
         send_if_new(&missing, serve::waiting_for(&announcer.observed));
