@@ -11,8 +11,9 @@ use std::{
 };
 use tokio::runtime::{Builder, Runtime};
 
-/// Threads of a runtime: the loop is one task, the rest waits. A node's number of cores must not show in our memory.
-const THREADS: usize = 2;
+/// Threads beside the main one, which runs the loop: one, for everything that waits and answers. A node's number of
+/// cores must not show in our memory.
+const THREADS: usize = 1;
 
 /// The controller, from its arguments to its exit code.
 #[must_use]
