@@ -49,6 +49,36 @@ impl Family {
     }
 }
 
+/// A set of families.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Families {
+    v4: bool,
+    v6: bool,
+}
+
+impl Families {
+    /// How many there are.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.v4 as usize + self.v6 as usize
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl FromIterator<Family> for Families {
+    fn from_iter<I: IntoIterator<Item = Family>>(families: I) -> Self {
+        families.into_iter().fold(Self::default(), |set, family| match family {
+            Family::V4 => Self { v4: true, ..set },
+            Family::V6 => Self { v6: true, ..set },
+        })
+    }
+}
+
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -3,7 +3,7 @@
 use super::Reason;
 use crate::{
     names::{PoolName, ServiceKey},
-    net::Family,
+    net::{Families, Family},
     world::{FamilyPolicy, Labels, Port, Service, TrafficPolicy, annotations},
 };
 use std::{collections::BTreeSet, net::IpAddr};
@@ -64,7 +64,7 @@ impl<'a> Claim<'a> {
     /// Whether the status holds addresses of the right families, and nothing that is no address.
     pub(super) fn families_fit(&self) -> bool {
         let have = families(&self.current);
-        let want: BTreeSet<Family> = self.service.families.iter().copied().collect();
+        let want: Families = self.service.families.iter().copied().collect();
         self.readable && self.current.len() == have.len() && (have == want || self.missing_family().is_some())
     }
 
@@ -85,16 +85,16 @@ impl<'a> Claim<'a> {
 
     /// Whether the requested addresses have the families of the Service.
     pub(super) fn check_request(&self, ips: &[IpAddr]) -> Result<(), Reason> {
-        let want: BTreeSet<Family> = self.service.families.iter().copied().collect();
+        let want: Families = self.service.families.iter().copied().collect();
         if families(ips) == want {
             Ok(())
         } else {
-            Err(Reason::Families(ips.to_vec(), want.into_iter().collect()))
+            Err(Reason::Families(ips.to_vec(), self.service.families.clone()))
         }
     }
 }
 
-fn families(ips: &[IpAddr]) -> BTreeSet<Family> {
+fn families(ips: &[IpAddr]) -> Families {
     ips.iter().map(|ip| Family::of(*ip)).collect()
 }
 

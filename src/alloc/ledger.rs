@@ -12,9 +12,38 @@ use crate::{
 };
 use std::{collections::BTreeMap, iter, net::IpAddr};
 
+type User<'a> = (&'a ServiceKey, &'a Service);
+
+/// Who uses an address: nearly always one, which costs no memory of its own.
+#[derive(Default)]
+struct Users<'a> {
+    one: Option<User<'a>>,
+    more: Vec<User<'a>>,
+}
+
+impl<'a> Users<'a> {
+    fn add(&mut self, user: User<'a>) {
+        match self.one {
+            None => self.one = Some(user),
+            Some(_) => self.more.push(user),
+        }
+    }
+
+    fn remove(&mut self, key: &ServiceKey) {
+        self.more.retain(|(user, _)| *user != key);
+        if self.one.is_some_and(|(user, _)| user == key) {
+            self.one = self.more.pop();
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &User<'a>> {
+        self.one.iter().chain(&self.more)
+    }
+}
+
 pub(super) struct Ledger<'a> {
     config: &'a Config,
-    users: BTreeMap<IpAddr, Vec<(&'a ServiceKey, &'a Service)>>,
+    users: BTreeMap<IpAddr, Users<'a>>,
     /// By range: an address before which none is free. Keeps a pass over many newcomers linear.
     full_until: BTreeMap<Range, IpAddr>,
 }
@@ -31,7 +60,7 @@ impl<'a> Ledger<'a> {
     /// Notes that `service`, which is not ours, uses `ips`.
     pub(super) fn reserve(&mut self, key: &'a ServiceKey, service: &'a Service, ips: &[IpAddr]) {
         for ip in ips {
-            self.users.entry(*ip).or_default().push((key, service));
+            self.users.entry(*ip).or_default().add((key, service));
         }
     }
 
@@ -62,7 +91,7 @@ impl<'a> Ledger<'a> {
         self.full_until.clear();
         for ip in ips {
             if let Some(users) = self.users.get_mut(ip) {
-                users.retain(|(user, _)| *user != key);
+                users.remove(key);
             }
         }
     }
@@ -70,7 +99,8 @@ impl<'a> Ledger<'a> {
     /// The lowest address of `range` that `pool` hands out and nobody has.
     pub(super) fn first_free(&mut self, pool: &Pool, range: &Range) -> Option<IpAddr> {
         let start = *self.full_until.get(range).unwrap_or(&range.first());
-        let free = |ip: &IpAddr| pool.hands_out(*ip) && self.users.get(ip).is_none_or(Vec::is_empty);
+        let free =
+            |ip: &IpAddr| pool.hands_out(*ip) && self.users.get(ip).is_none_or(|users| users.one.is_none());
         let found = iter::successors(Some(start), |ip| range.after(*ip)).find(free);
         self.full_until.insert(*range, found.unwrap_or(range.last()));
         found
@@ -79,7 +109,7 @@ impl<'a> Ledger<'a> {
     /// Whether `claim` may use `ip` beside those who have it: same key, same Pods where that matters, other ports.
     pub(super) fn may_use(&self, claim: &Claim<'_>, ip: IpAddr) -> Result<(), Reason> {
         let key = sharing_key(claim.service);
-        for (user, service) in self.users.get(&ip).into_iter().flatten() {
+        for (user, service) in self.users.get(&ip).into_iter().flat_map(Users::iter) {
             if *user == claim.key {
                 continue;
             }

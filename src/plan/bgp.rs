@@ -67,12 +67,12 @@ impl<'a> Sessions<'a> {
     /// Adds the routes of `candidate`, if this node announces it.
     pub(super) fn announce(&mut self, candidate: &Candidate<'_>) -> Result<(), Reason> {
         let ads = self.advertisements.get(candidate.pool).map_or(&[][..], Vec::as_slice);
-        let ads: Vec<&Advertisement<'_>> =
+        let mut ads: Vec<&Advertisement<'_>> =
             ads.iter().filter(|ad| ad.what.selects_service(&candidate.service.labels)).collect();
         if ads.is_empty() {
             return Err(Reason::NoAdvertisement(candidate.pool.clone()));
         }
-        let ads: Vec<&Advertisement<'_>> = ads.into_iter().filter(|ad| ad.here).collect();
+        ads.retain(|ad| ad.here);
         if ads.is_empty() {
             return Err(Reason::NodeNotSelected);
         }

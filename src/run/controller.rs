@@ -84,7 +84,9 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             allocator.observe(change);
         }
         send_if_new(&missing, serve::waiting_for(&allocator.observed));
+        let start = super::after(Duration::ZERO);
         let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
+        tracing::debug!(statuses = wanted.len(), us = start.elapsed().as_micros(), "decided");
         for (status, news) in wanted {
             let key = status.key.clone();
             match statuses.try_send(status) {

@@ -21,7 +21,7 @@ use crate::{
     plan::{Protocol, Viewpoint},
     world::Class,
 };
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -97,7 +97,9 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         while let Ok(change) = changes.try_recv() {
             announcer.observe(change);
         }
+        let start = super::after(Duration::ZERO);
         if let Some(Desired { l2, frr }) = announcer.decide() {
+            tracing::debug!(us = start.elapsed().as_micros(), "decided");
             send_if_new(&answer_for, l2);
             send_if_new(&run_frr, Some(frr));
             // Only now, so that nothing that is told delays what is done.

@@ -65,6 +65,7 @@ pub async fn run(client: Client, mut from: Receiver<Status>, to: Sender<Wrote>) 
             },
             Some(wrote) = writes.join_next() => {
                 let wrote = wrote?;
+                tracing::debug!(service = %wrote.key, "status written");
                 outage.note(&wrote);
                 if to.send(wrote).await.is_err() {
                     return Ok(());
