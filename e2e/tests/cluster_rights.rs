@@ -50,12 +50,14 @@ fn every_right_is_needed_and_none_is_missing() -> Result<()> {
     let _pod = cluster.pod("n1", "web")?;
     cluster.kubectl().apply(&OBJECTS)?;
     addressed(&cluster, true)?;
+    announced(&cluster, 1)?;
     // and the same once more: an event that comes again is counted, which is another request than the first
     for (kind, has) in [("ClusterIP", false), ("LoadBalancer", true)] {
         let patch = format!(r#"{{"spec":{{"type":"{kind}"}}}}"#);
         cluster.kubectl().run(&["-n", "default", "patch", "svc", "web", "-p", &patch])?;
         addressed(&cluster, has)?;
     }
+    announced(&cluster, 2)?;
     let node = cluster.fabric().node("n1")?;
     for net in [&cluster.fabric().control, &node.net] {
         assert_eq!(scrape(net, "nobody")?, "401", "{}", net.role());
@@ -112,6 +114,18 @@ fn addressed(cluster: &Cluster, has: bool) -> Result<()> {
     wait::until_true(DEADLINE, &format!("the Service to have an address: {has}"), || {
         let service = cluster.kubectl().get(&["-n", "default", "service", "web"])?;
         Ok(service.pointer("/status/loadBalancer/ingress/0/ip").is_some() == has)
+    })
+}
+
+/// Waits until the speaker has told so many times that it announces the Service: the address alone does not say that
+/// the endpoints were there before it went again.
+fn announced(cluster: &Cluster, times: u64) -> Result<()> {
+    wait::until_true(DEADLINE, &format!("{times} times nodeAssigned"), || {
+        let selector = "involvedObject.name=web,reason=nodeAssigned";
+        let events = cluster.kubectl().get(&["-n", "default", "events", "--field-selector", selector])?;
+        let items = events.get("items").and_then(|items| items.as_array());
+        let count = |event: &serde_json::Value| event.get("count").and_then(serde_json::Value::as_u64);
+        Ok(items.into_iter().flatten().map(|event| count(event).unwrap_or(1)).sum::<u64>() >= times)
     })
 }
 
