@@ -99,11 +99,24 @@ impl<'a> Ledger<'a> {
     /// The lowest address of `range` that `pool` hands out and nobody has.
     pub(super) fn first_free(&mut self, pool: &Pool, range: &Range) -> Option<IpAddr> {
         let start = *self.full_until.get(range).unwrap_or(&range.first());
-        let free =
-            |ip: &IpAddr| pool.hands_out(*ip) && self.users.get(ip).is_none_or(|users| users.one.is_none());
-        let found = iter::successors(Some(start), |ip| range.after(*ip)).find(free);
+        let found = self.gap(pool, range, start);
         self.full_until.insert(*range, found.unwrap_or(range.last()));
         found
+    }
+
+    /// One walk along the addresses in use: a lookup for each would be most of what a newcomer costs.
+    fn gap(&self, pool: &Pool, range: &Range, start: IpAddr) -> Option<IpAddr> {
+        let mut candidate = start;
+        for (used, _) in self.users.range(start..=range.last()).filter(|(_, users)| users.one.is_some()) {
+            while candidate < *used {
+                if pool.hands_out(candidate) {
+                    return Some(candidate);
+                }
+                candidate = range.after(candidate)?;
+            }
+            candidate = range.after(candidate)?;
+        }
+        iter::successors(Some(candidate), |ip| range.after(*ip)).find(|ip| pool.hands_out(*ip))
     }
 
     /// Whether `claim` may use `ip` beside those who have it: same key, same Pods where that matters, other ports.
