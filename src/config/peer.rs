@@ -96,6 +96,9 @@ pub(super) fn parse(
 /// The longest TCP MD5 password that FRR takes, in bytes.
 const PASSWORD_MAX: usize = 80;
 
+/// The longest name that Linux gives an interface (IFNAMSIZ).
+const INTERFACE_MAX: usize = 15;
+
 fn read(
     name: &str,
     spec: &api::BGPPeerSpec,
@@ -183,7 +186,7 @@ fn neighbor(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Neighbor
                 report.value("spec.peerAddress", ip.ok_or(format!("invalid BGPPeer address {written:?}")));
             ip.map(Neighbor::Address)
         }
-        (None, Some(name)) => report.value("spec.interface", Word::new(name)).map(Neighbor::Interface),
+        (None, Some(name)) => report.value("spec.interface", interface(name)).map(Neighbor::Interface),
         (None, None) => {
             report.fault("spec.peerAddress", "one of peerAddress and interface is needed");
             None
@@ -192,6 +195,20 @@ fn neighbor(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Neighbor
             report.fault("spec.interface", "peerAddress and interface cannot both be set");
             None
         }
+    }
+}
+
+/// The name of an interface. FRR would take an address for a name, and then refuse everything else about it.
+fn interface(name: &str) -> Result<Word, String> {
+    match Word::new(name) {
+        Err(fault) => Err(fault.to_string()),
+        Ok(_) if name.parse::<IpAddr>().is_ok() => {
+            Err("is an address: that is what peerAddress is for".to_owned())
+        }
+        Ok(_) if name.len() > INTERFACE_MAX || name.contains('/') => {
+            Err(format!("is no interface's name: at most {INTERFACE_MAX} bytes, without a slash"))
+        }
+        Ok(name) => Ok(name),
     }
 }
 
