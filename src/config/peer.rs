@@ -139,7 +139,9 @@ fn read(
         let missing = || format!("peer {name} referencing non existing bfd profile {profile}");
         report.value("spec.bfdProfile", found.ok_or_else(missing))
     });
-    let vrf = text(spec.vrf.as_deref()).and_then(|vrf| report.value("spec.vrf", Word::new(vrf)));
+    // FRR knows the default VRF by that name too: a second instance of it would be the first one.
+    let vrf = text(spec.vrf.as_deref()).filter(|vrf| *vrf != "default");
+    let vrf = vrf.and_then(|vrf| report.value("spec.vrf", interface(vrf)));
     let port = port(spec, report);
     let peer = Peer {
         password: password(spec, report),

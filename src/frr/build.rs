@@ -1,7 +1,7 @@
 //! Plan → FRRConfiguration: what MetalLB would write for this node, and nothing that users could not write too.
 //!
-//! Two peers that FRR cannot hold together do not stop the others: the first by name stands, the later one gets a
-//! problem.
+//! Two peers that FRR cannot hold together do not stop the others: what was there stands, and of two that are
+//! new the first by name; the other one gets a problem.
 
 use super::{Subject, policy_name};
 use crate::{
@@ -51,14 +51,16 @@ impl Built {
     }
 }
 
-/// The FRRConfiguration of node `me`.
+/// The FRRConfiguration of node `me`. Of peers that FRR cannot hold together, those of the `last` one stay.
 #[must_use]
-pub fn build(me: &NodeName, plan: &Plan, config: &Config) -> Built {
+pub fn build(me: &NodeName, plan: &Plan, config: &Config, last: Option<&Built>) -> Built {
     let mut problems = Problems::default();
     let mut routers: BTreeMap<Option<Word>, (Asn, Option<Ipv4Addr>)> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     let mut sessions: BTreeMap<(Option<Word>, Neighbor), (&PeerName, &Session)> = BTreeMap::new();
-    for (name, session) in &plan.bgp {
+    let incumbents: BTreeSet<&PeerName> = last.into_iter().flat_map(|last| last.peers.values()).collect();
+    let (old, new): (Vec<_>, Vec<_>) = plan.bgp.iter().partition(|(name, _)| incumbents.contains(name));
+    for (name, session) in old.into_iter().chain(new) {
         match admit(&session.peer, &mut routers, &mut taken) {
             Ok(()) => {
                 let key = (session.peer.vrf.clone(), session.peer.neighbor.clone());

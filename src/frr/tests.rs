@@ -39,7 +39,7 @@ fn plan(peers: &[(&str, Peer)], routes: impl Fn(&Peer) -> BTreeMap<IpNet, Arc<At
 }
 
 fn model(plan: &Plan) -> Model {
-    let built = build(&NodeName::from("n1"), plan, &Config::default());
+    let built = build(&NodeName::from("n1"), plan, &Config::default(), None);
     assert!(built.problems.is_empty(), "{:?}", built.problems);
     let (model, problems) = merge(&built.object, &BTreeMap::new());
     assert!(problems.is_empty(), "{problems:?}");
@@ -73,7 +73,7 @@ fn one_service_more_is_one_line() {
     let after = plan(&two_peers(), |_| hosts(10_001));
     let was = model(&before);
     let start = std::time::Instant::now();
-    let built = build(&NodeName::from("n1"), &after, &Config::default());
+    let built = build(&NodeName::from("n1"), &after, &Config::default(), None);
     let build_took = start.elapsed();
     let (is, _) = merge(&built.object, &BTreeMap::new());
     let merge_took = start.elapsed() - build_took;
@@ -181,7 +181,7 @@ fn peers_that_cannot_coexist() {
         ("f", peer("2001:db8::1", 65001)),
     ];
     let plan = plan(&peers, |_| hosts(1));
-    let built = build(&NodeName::from("n1"), &plan, &Config::default());
+    let built = build(&NodeName::from("n1"), &plan, &Config::default(), None);
     let problems: Vec<String> = built.problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
@@ -471,4 +471,21 @@ end
             " neighbor 10.0.0.1 bfd",
         ]
     );
+}
+
+/// A new peer whose name comes first takes nobody's place.
+#[test]
+fn a_peer_that_was_there_stays() {
+    let node = NodeName::from("n1");
+    let mut stranger = peer("192.0.2.9", 65001);
+    stranger.my_asn = Asn::new(64999).unwrap();
+    let before = plan(&[("tor", peer("192.0.2.1", 65001))], |_| hosts(1));
+    let last = build(&node, &before, &Config::default(), None);
+    for newcomer in [stranger, peer("192.0.2.1", 65002)] {
+        let after = plan(&[("aaa", newcomer), ("tor", peer("192.0.2.1", 65001))], |_| hosts(1));
+        let built = build(&node, &after, &Config::default(), Some(&last));
+        assert_eq!(built.object.spec.bgp, last.object.spec.bgp);
+        assert!(built.problems.iter().all(|problem| problem.object.name == "aaa"), "{:?}", built.problems);
+        assert!(!built.problems.is_empty());
+    }
 }

@@ -93,7 +93,7 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
-        let built = frr::build(&self.me.node, &plan, &self.config);
+        let built = frr::build(&self.me.node, &plan, &self.config, self.built.as_ref());
         let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
