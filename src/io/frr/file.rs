@@ -12,8 +12,12 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tokio::sync::{mpsc, watch};
+
+/// The shortest and the longest pause before a file that could not be written is tried again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
 
 /// Keeps `path` in step with `wanted` until its sender is gone. Renders and writes on a thread of its own: a model
 /// that comes while one is being written waits, and only the newest is written then.
@@ -23,6 +27,8 @@ pub(super) async fn keep(
     reports: mpsc::Sender<Report>,
 ) {
     let mut last = None;
+    // told once for each time that it begins; tried again until it works
+    let mut failing: Option<Duration> = None;
     loop {
         let model = wanted.borrow_and_update().clone();
         if let Some(model) = model {
@@ -30,15 +36,29 @@ pub(super) async fn keep(
             let task = tokio::task::spawn_blocking(move || refresh(&path, &model, before));
             let result = task.await.context("the thread that writes ended").and_then(|result| result);
             match result {
-                Ok(text) => last = Some(text),
+                Ok(text) => (last, failing) = (Some(text), None),
                 Err(error) => {
-                    // nobody left to tell is no reason to stop
-                    let _ = reports.send(Report::Unwritten { error }).await;
+                    if failing.is_none() {
+                        // nobody left to tell is no reason to stop
+                        let _ = reports.send(Report::Unwritten { error }).await;
+                    }
+                    failing = Some(failing.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1)));
                 }
             }
         }
-        if wanted.changed().await.is_err() {
-            return;
+        let again = async {
+            match failing {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = again => {}
         }
     }
 }
@@ -91,5 +111,26 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// A directory that appears later gets its file without any further change of the model.
+    #[tokio::test]
+    async fn a_file_that_could_not_be_written_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("later/frr.conf");
+        let (model, wanted) = watch::channel(Some(Arc::new(Model::default())));
+        let (to, mut reports) = mpsc::channel(4);
+        let keeper = tokio::spawn(keep(path.clone(), wanted, to));
+        assert!(matches!(reports.recv().await, Some(Report::Unwritten { .. })));
+        std::fs::create_dir(dir.path().join("later")).unwrap();
+        let written = async {
+            while !path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), written).await.unwrap();
+        drop(model);
+        keeper.await.unwrap();
+        assert!(reports.try_recv().is_err(), "told once");
     }
 }

@@ -35,7 +35,7 @@ pub(super) struct CommonFlags {
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) metrics_plain: bool,
     /// Directory with tls.crt and tls.key for /metrics [default: self-signed]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = possibly_empty)]
     pub(super) metrics_cert_dir: Option<PathBuf>,
     /// Oldest TLS to speak: VersionTLS12 or VersionTLS13
     #[arg(long, value_name = "VERSION", default_value = "VersionTLS13")]
@@ -201,6 +201,11 @@ words!(
         FrrK8s = "frr-k8s",
     }
 );
+
+/// Manifests write an empty path for "none", which clap's own parser refuses.
+fn possibly_empty(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
+}
 
 /// What a Go program takes for a boolean.
 fn boolean(text: &str) -> Result<bool, String> {

@@ -33,6 +33,7 @@ fn defaults() {
 fn metallbs_command_lines() {
     let all = controller(&["--port=7472", "--log-level=info", "--tls-min-version=VersionTLS12"]).unwrap();
     assert_eq!(all.common.tls_min_version, TlsVersion::Tls12);
+    assert_eq!(controller(&["--metrics-cert-dir", ""]).unwrap().common.metrics_cert_dir, None);
     let all = controller(&["-port=9120", "-webhook-mode=disabled", "--disable-cert-rotation"]).unwrap();
     assert_eq!(all.common.port, Some(9120));
     let named: Vec<_> = all.common.ineffective.iter().map(|i| i.name.as_str()).collect();
