@@ -87,7 +87,7 @@ pub enum Change {
 pub struct Touched {
     /// [`World::services`]; not for a mere new version.
     pub services: bool,
-    /// [`World::slices`].
+    /// [`World::slices`]; not for those of a Service that is not known, such as all those without an address.
     pub slices: bool,
     /// [`World::nodes`].
     pub nodes: bool,
@@ -257,14 +257,17 @@ impl Observed {
         let readable = self.read(Kind::EndpointSlice, || slice_name(&namespace, &name), facts.is_some());
         let id = (namespace, name.clone());
         let owner = facts.as_ref().map(|(owner, _)| owner);
+        let services = &self.world.services;
         let mut slices = false;
         if self.owners.get(&id) != owner
             && let Some(old) = self.owners.remove(&id)
         {
-            slices |= self.world.slices.remove(&(old, name.clone())).is_some();
+            let known = services.contains_key(&old);
+            slices |= self.world.slices.remove(&(old, name.clone())).is_some() && known;
         }
         if let Some((owner, facts)) = facts {
-            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts));
+            let known = services.contains_key(&owner);
+            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts)) && known;
             self.owners.insert(id, owner);
         }
         Touched { slices, ..readable }
