@@ -27,7 +27,7 @@ const CASES: [&[&str]; 9] = [
     &["bfdd", "bgpd", "zebra"],
 ];
 
-/// FRR itself takes up to 6.5 s on an idle machine: bgpd holds its sessions back for 4 s after it has read route-maps,
+/// FRR itself takes 6.5 s, at times a second more: bgpd holds its sessions back for 4 s after it has read route-maps,
 /// drops the first one, since BFD comes up only with it, and sends routes a second after the next.
 #[test]
 fn routes_are_back_whichever_daemons_were_killed() -> Result<()> {
