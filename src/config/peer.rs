@@ -177,15 +177,13 @@ fn remote_as(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<RemoteA
     }
 }
 
+/// `spec.sourceAddress`. A session over an interface comes from the link-local address there, whatever is written:
+/// FRR takes no notice of it, and such a session runs.
 fn source(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<IpAddr> {
-    const FIELD: &str = "spec.sourceAddress";
     let written = text(spec.source_address.as_deref())?;
-    if text(spec.interface.as_deref()).is_some() {
-        report
-            .fault(FIELD, "a session over spec.interface comes from the link-local address of the interface");
-    }
     let peer = text(spec.peer_address.as_deref()).and_then(address::address);
-    report.value(FIELD, address::of_source(written, peer)).flatten()
+    let source = report.value("spec.sourceAddress", address::of_source(written, peer)).flatten();
+    source.filter(|_| text(spec.interface.as_deref()).is_none())
 }
 
 fn neighbor(spec: &api::BGPPeerSpec, source: Option<IpAddr>, report: &mut Report<'_>) -> Option<Neighbor> {
