@@ -123,7 +123,7 @@ impl<'a> Pass<'a> {
         service: &'a Service,
         class: &Class,
     ) -> Result<Claim<'a>, Outcome> {
-        if !service.load_balancer {
+        if !service.load_balancer && service.misfit.is_none() {
             return Err(if service.has_our_mark() {
                 Outcome::Without(Reason::NotLoadBalancer)
             } else {
@@ -136,6 +136,11 @@ impl<'a> Pass<'a> {
             // Somebody else's Service, but maybe with an address of ours: nobody else may get that.
             self.ledger.reserve(key, service, &current);
             return Err(Outcome::Untouched(Reason::ForeignClass));
+        }
+        if let Some(misfit) = &service.misfit {
+            // What it was before is still in its status, and stays its own until the manifest is mended.
+            self.ledger.reserve(key, service, &current);
+            return Err(Outcome::Untouched(Reason::Misfit(misfit.clone())));
         }
         if self.config.pools.is_empty() {
             // No pool at all is more likely a configuration on its way than the wish to take every address away.

@@ -3,6 +3,7 @@
 //! Faults are isolated per object: an object with a problem counts as its last valid version, which the previous
 //! [`Config`] still holds, or as absent. After [`parse`] nothing is checked again. No clock, no log, no write.
 
+mod address;
 mod advertisement;
 mod agree;
 mod bfd;

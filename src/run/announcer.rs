@@ -93,11 +93,14 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
-        let built = frr::build(&self.me.node, &plan, &self.config, self.built.as_ref());
+        let node = &self.me.node;
+        let facts = self.observed.world.nodes.get(node);
+        let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
+        let built = frr::build(&home, &plan, &self.config, self.built.as_ref());
         let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
-        self.unfit.extend(unfit);
+        self.unfit.extend(built.blame(unfit));
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, plan);
         self.before = self.built.is_some().then_some(before);
