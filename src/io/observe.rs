@@ -10,7 +10,7 @@ pub use decode::{decode, removed};
 
 use crate::{
     api,
-    config::{Input, Kind, ObjectRef},
+    config::{Input, Kind, ObjectRef, Unreadable},
     names::{Namespace, NodeName, ServiceKey},
     world::{Labels, Node, Service, Slice, SliceKey, World},
 };
@@ -55,7 +55,7 @@ pub enum Change {
     /// The store of this kind has been seen whole.
     Synced(Kind),
     /// An object that does not decode, and why; its last facts stand until it decodes or goes.
-    Unreadable(ObjectRef, String),
+    Unreadable(ObjectRef, Vec<Unreadable>),
     /// A Service.
     Service(ServiceKey, Option<Box<Service>>),
     /// What the API server answered to our own write of a Service; never brings back a Service that has gone.
@@ -173,10 +173,10 @@ impl Observed {
                 let swept = self.sweep(kind);
                 Touched { synced: self.waiting.remove(&kind) && self.waiting.is_empty(), ..swept }
             }
-            Change::Unreadable(object, why) => {
+            Change::Unreadable(object, faults) => {
                 self.saw(object.kind, || object.name.clone());
-                let before = self.input.unreadable.insert(object, why.clone());
-                Touched { config: before.as_ref() != Some(&why), ..Touched::default() }
+                let config = put(&mut self.input.unreadable, object, Some(faults));
+                Touched { config, ..Touched::default() }
             }
             Change::Service(key, facts) => self.service(key, facts),
             Change::Wrote(key, facts) => self.wrote(key, facts),

@@ -37,6 +37,8 @@ pub(super) struct Allocator {
     sent: BTreeMap<ServiceKey, Sent>,
     /// Services whose status could not be written: not tried again before [`Allocator::retry`].
     resting: BTreeSet<ServiceKey>,
+    /// Services whose last status could not be written, which has been told.
+    unwritten: BTreeSet<ServiceKey>,
     /// The last reason told about each Service, so that an event marks a transition.
     told: BTreeMap<ServiceKey, Reason>,
     stale: bool,
@@ -81,6 +83,7 @@ impl Allocator {
             writing: UnderWay::new(),
             sent: BTreeMap::new(),
             resting: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
             told: BTreeMap::new(),
             stale: true,
         }
@@ -121,6 +124,9 @@ impl Allocator {
         let sent = self.sent.remove(&wrote.key);
         match wrote.result {
             Ok(change) => {
+                if self.unwritten.remove(&wrote.key) {
+                    tracing::info!(service = %wrote.key, "the status is written again");
+                }
                 let touched = self.observed.apply(change);
                 if self.is_as_decided(&wrote.key) {
                     self.stale |= touched.config;
@@ -147,7 +153,11 @@ impl Allocator {
                 Answered::default()
             }
             Err(refused @ (Refused::Forbidden(_) | Refused::Failed(_))) => {
-                tracing::error!(service = %wrote.key, fault = %refused, "the status was not written");
+                if self.unwritten.insert(wrote.key.clone()) {
+                    tracing::error!(service = %wrote.key, fault = %refused, "the status was not written: trying again");
+                } else {
+                    tracing::debug!(service = %wrote.key, fault = %refused, "the status was not written again");
+                }
                 self.resting.insert(wrote.key);
                 Answered { again: true, ..Answered::default() }
             }
@@ -186,6 +196,7 @@ impl Allocator {
         let world = &self.observed.world;
         self.outcomes = alloc::assign(&self.config, world, &self.class, &self.writing);
         self.told.retain(|key, _| world.services.contains_key(key));
+        self.unwritten.retain(|key| world.services.contains_key(key));
         // Both maps have the same keys: there is an outcome for every Service.
         for ((key, outcome), service) in self.outcomes.iter().zip(world.services.values()) {
             if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))

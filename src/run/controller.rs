@@ -87,7 +87,10 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         }
         send_if_new(&missing, serve::waiting_for(&allocator.observed));
         let start = super::after(Duration::ZERO);
-        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
+        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else {
+            told.again(&allocator.problems);
+            continue;
+        };
         tracing::debug!(statuses = wanted.len(), us = start.elapsed().as_micros(), "decided");
         for status in wanted {
             let key = status.key.clone();

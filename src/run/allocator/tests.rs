@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::Kind,
-    io::observe::Role,
+    io::{observe::Role, settings::LogLevel, telemetry::tests::lines as log_of},
     world::{Ingress, World},
 };
 use serde_json::json;
@@ -101,6 +101,24 @@ fn a_failed_write_rests_and_holds_up_nobody_else() {
     allocator.retry();
     let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
     assert_eq!(rested, [key("a")]);
+}
+
+#[test]
+fn a_status_that_cannot_be_written_is_told_once_and_so_is_its_return() {
+    let mut allocator = allocator(&["a"]);
+    let status = allocator.decide().unwrap().statuses.remove(0);
+    let answer = answer(&allocator.observed.world, &status, "2");
+    let lines = log_of(LogLevel::Info, || {
+        for _ in 0..3 {
+            let failed = Wrote { key: key("a"), result: Err(Refused::Failed("no space".into())) };
+            assert!(allocator.wrote(failed).again);
+            allocator.retry();
+            assert_eq!(allocator.decide().unwrap().statuses.len(), 1);
+        }
+        assert!(!allocator.wrote(answer).again);
+    });
+    let said: Vec<_> = lines.iter().map(|l| (l["level"].as_str().unwrap(), l["service"].as_str())).collect();
+    assert_eq!(said, [("error", Some("default/a")), ("info", Some("default/a"))], "{lines:?}");
 }
 
 #[test]
