@@ -31,7 +31,7 @@ test: setup ## everything, in order of power: check, then the lab, then the clus
 demo: setup build ## a load balancer at work on this machine, in namespaces; KEEP=1 leaves it up
 	@target/debug/lab demo $(if $(KEEP),--keep)
 
-demo-down: ## take down what `make demo KEEP=1` left up
+demo-down: ## take down what `make demo KEEP=1` or a crash left up
 	@target/debug/lab down
 
 cluster: setup build ## a real Kubernetes of three nodes with FerroLB installed, in namespaces; Ctrl-C ends it

@@ -56,40 +56,56 @@ pub fn assign(
     class: &Class,
     under_way: &UnderWay,
 ) -> BTreeMap<ServiceKey, Outcome> {
-    let mut pass = Pass { config, world, under_way, ledger: Ledger::new(config), outcomes: BTreeMap::new() };
+    let mut pass = Pass { config, world, under_way, ledger: Ledger::new(config) };
+    // By place among the Services: a map that grows in the order of age would cost most of the pass.
+    let mut outcomes: Vec<Option<Outcome>> = vec![None; world.services.len()];
+    let mut settle = |place: usize, outcome: Outcome| {
+        if let Some(slot) = outcomes.get_mut(place) {
+            *slot = Some(outcome);
+        }
+    };
     let (mut halves, mut newcomers) = (Vec::new(), Vec::new());
-    for (key, service) in in_order(world, under_way) {
+    for (place, key, service) in in_order(world, under_way) {
         match pass.claim(key, service, class) {
-            Err(outcome) => pass.settle(key, outcome),
+            Err(outcome) => settle(place, outcome),
             Ok(claim) => match pass.keep(&claim) {
-                Some(outcome) => {
-                    pass.settle(key, outcome);
-                    halves.extend(claim.missing_family().map(|_| claim));
-                }
-                None => newcomers.push(claim),
+                Some(holding) if claim.missing_family().is_some() => halves.push((place, claim, holding)),
+                Some(holding) => settle(place, Outcome::Holds(holding)),
+                None => newcomers.push((place, claim)),
             },
         }
     }
-    for claim in &halves {
-        pass.complete(claim);
+    for (place, claim, mut holding) in halves {
+        pass.complete(&claim, &mut holding);
+        settle(place, Outcome::Holds(holding));
     }
     // A stable sort: within each kind the order stays that of age and name.
-    newcomers.sort_by_key(|claim| claim.request.is_none());
-    for claim in newcomers {
-        let outcome = pass.serve(&claim);
-        pass.settle(claim.key, outcome);
+    newcomers.sort_by_key(|(_, claim)| claim.request.is_none());
+    for (place, claim) in newcomers {
+        settle(place, pass.serve(&claim));
     }
-    pass.outcomes
+    world.services.keys().zip(outcomes).filter_map(|(key, outcome)| Some((key.clone(), outcome?))).collect()
 }
 
 /// Oldest first, then by name: whom an address belongs to when two hold it. Where the age is not known (in a manifest
-/// directory), those that hold something come first.
-fn in_order<'a>(world: &'a World, under_way: &UnderWay) -> Vec<(&'a ServiceKey, &'a Service)> {
-    let mut all: Vec<_> = world.services.iter().collect();
-    all.sort_by_key(|(key, service)| {
-        (under_way.get(*key).map_or(service.ingress.is_empty(), Vec::is_empty), service.created)
-    });
-    all
+/// directory), those that hold something come first. Each with its place among the Services.
+fn in_order<'a>(
+    world: &'a World,
+    under_way: &UnderWay,
+) -> impl Iterator<Item = (usize, &'a ServiceKey, &'a Service)> {
+    let all: Vec<_> = world.services.iter().collect();
+    let newcomer = |key: &ServiceKey, service: &Service| match under_way.get(key) {
+        Some(ips) => ips.is_empty(),
+        None => service.ingress.is_empty(),
+    };
+    let age = |(place, (key, service)): (usize, &(&ServiceKey, &Service))| {
+        (newcomer(key, service), service.created, place)
+    };
+    let mut order: Vec<_> = all.iter().enumerate().map(age).collect();
+    order.sort_unstable();
+    order
+        .into_iter()
+        .filter_map(move |(_, _, place)| all.get(place).map(|(key, service)| (place, *key, *service)))
 }
 
 struct Pass<'a> {
@@ -97,14 +113,9 @@ struct Pass<'a> {
     world: &'a World,
     under_way: &'a UnderWay,
     ledger: Ledger<'a>,
-    outcomes: BTreeMap<ServiceKey, Outcome>,
 }
 
 impl<'a> Pass<'a> {
-    fn settle(&mut self, key: &ServiceKey, outcome: Outcome) {
-        self.outcomes.insert(key.clone(), outcome);
-    }
-
     /// What `service` asks for, or what becomes of it without asking.
     fn claim(
         &mut self,
@@ -112,7 +123,7 @@ impl<'a> Pass<'a> {
         service: &'a Service,
         class: &Class,
     ) -> Result<Claim<'a>, Outcome> {
-        if !service.load_balancer {
+        if !service.load_balancer && service.misfit.is_none() {
             return Err(if service.has_our_mark() {
                 Outcome::Without(Reason::NotLoadBalancer)
             } else {
@@ -126,6 +137,11 @@ impl<'a> Pass<'a> {
             self.ledger.reserve(key, service, &current);
             return Err(Outcome::Untouched(Reason::ForeignClass));
         }
+        if let Some(misfit) = &service.misfit {
+            // What it was before is still in its status, and stays its own until the manifest is mended.
+            self.ledger.reserve(key, service, &current);
+            return Err(Outcome::Untouched(Reason::Misfit(misfit.clone())));
+        }
         if self.config.pools.is_empty() {
             // No pool at all is more likely a configuration on its way than the wish to take every address away.
             return Err(Outcome::Untouched(Reason::NoPools));
@@ -134,8 +150,8 @@ impl<'a> Pass<'a> {
         Claim::read(key, service, current, readable).map_err(Outcome::Without)
     }
 
-    /// The outcome of a Service that can keep what it holds; `None` for a newcomer.
-    fn keep(&mut self, claim: &Claim<'a>) -> Option<Outcome> {
+    /// What a Service can keep of what it holds; `None` for a newcomer.
+    fn keep(&mut self, claim: &Claim<'a>) -> Option<Holding> {
         if claim.current.is_empty() || !claim.families_fit() {
             return None;
         }
@@ -150,12 +166,11 @@ impl<'a> Pass<'a> {
             self.ledger.release(claim.key, &claim.current);
             return None;
         };
-        Some(Outcome::Holds(Holding { ips: claim.current.clone(), pool, new: false, lacks }))
+        Some(Holding { ips: claim.current.clone(), pool, new: false, lacks })
     }
 
     /// A second address for a Service that prefers two families and holds one.
-    fn complete(&mut self, claim: &Claim<'a>) {
-        let Some(Outcome::Holds(holding)) = self.outcomes.get_mut(claim.key) else { return };
+    fn complete(&mut self, claim: &Claim<'a>, holding: &mut Holding) {
         let Some(family) = claim.missing_family() else { return };
         let free = choose::first_free(&mut self.ledger, claim, &holding.pool, family);
         match free.filter(|ip| self.ledger.take(self.world, claim, &[*ip]).is_ok()) {

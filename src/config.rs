@@ -3,6 +3,7 @@
 //! Faults are isolated per object: an object with a problem counts as its last valid version, which the previous
 //! [`Config`] still holds, or as absent. After [`parse`] nothing is checked again. No clock, no log, no write.
 
+mod address;
 mod advertisement;
 mod agree;
 mod bfd;
@@ -19,7 +20,7 @@ pub use bfd::BfdProfile;
 pub use community::{Aliases, Community, CommunityError};
 pub use peer::{Neighbor, Peer, RemoteAs};
 pub use pool::{Pinning, Pool};
-pub use problem::{Kind, ObjectRef, Problem, Problems};
+pub use problem::{Kind, ObjectRef, Problem, Problems, Unreadable};
 pub use select::{Selector, Selectors};
 pub use timers::Timers;
 
@@ -47,7 +48,7 @@ pub struct Input {
     /// FRRConfigurations of users.
     pub frr_configurations: BTreeMap<String, api::FRRConfiguration>,
     /// Objects that could not be read at all: they count as their last valid version too.
-    pub unreadable: BTreeMap<ObjectRef, String>,
+    pub unreadable: BTreeMap<ObjectRef, Vec<Unreadable>>,
 }
 
 /// What is true. Shared by reference: an object that did not change is the same allocation as before.
@@ -80,8 +81,8 @@ impl Config {
 #[must_use]
 pub fn parse(input: &Input, last: &Config) -> (Config, Problems) {
     let mut problems = Problems::default();
-    for (object, what) in &input.unreadable {
-        problems.add(object.clone(), "", what);
+    for (object, faults) in &input.unreadable {
+        faults.iter().for_each(|fault| problems.add(object.clone(), &fault.field, &fault.what));
     }
     let aliases = community::parse(input, last, &mut problems);
     let pools = pool::parse(input, last, &mut problems);

@@ -15,7 +15,7 @@ mod merge;
 mod read;
 mod render;
 
-pub use build::{Built, build};
+pub use build::{Built, Home, build};
 pub use class::{Class, ClassId};
 pub use delta::{Daemon, Line, Step, Subject, delta};
 pub use merge::merge;

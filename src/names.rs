@@ -178,9 +178,10 @@ impl fmt::Display for ServiceKey {
     }
 }
 
+/// Fit for a line of text, whatever a manifest calls its Service.
 impl fmt::Debug for ServiceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
+        write!(f, "{}/{}", self.namespace.as_str().escape_debug(), self.name.escape_debug())
     }
 }
 
@@ -238,6 +239,12 @@ mod tests {
         }
         assert_eq!(Word::new(&"x".repeat(256)), Err(WordError::Long(256)));
         assert_eq!(Word::new("a!b#c").unwrap().as_str(), "a!b#c");
+    }
+
+    #[test]
+    fn a_key_in_a_message_is_on_one_line() {
+        assert_eq!(format!("{:?}", ServiceKey::new("n", "a\nb")), "n/a\\nb");
+        assert_eq!(format!("{:?}", ServiceKey::new("ns-1", "web.a")), "ns-1/web.a");
     }
 
     #[test]

@@ -67,8 +67,27 @@ pub struct Plan {
     pub l2: BTreeMap<IpAddr, Interfaces>,
     /// BGP sessions and their routes.
     pub bgp: BTreeMap<PeerName, Session>,
-    /// For each Service and protocol: announced, or why not.
-    pub why: BTreeMap<(ServiceKey, Protocol), Result<(), Reason>>,
+    /// For each Service, in the order of their names: announced, or why not. A list, since it is made in that order
+    /// and only ever walked: a map would cost a third of the plan of thousands.
+    pub why: Vec<Verdict>,
+}
+
+/// What became of one Service on this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The Service.
+    pub service: ServiceKey,
+    /// Announced over BGP, or why not.
+    pub bgp: Result<(), Reason>,
+    /// Answered for on the links, or why not.
+    pub layer2: Result<(), Reason>,
+}
+
+impl Verdict {
+    /// By protocol.
+    pub fn by_protocol(&self) -> impl Iterator<Item = (Protocol, &Result<(), Reason>)> {
+        [(Protocol::Bgp, &self.bgp), (Protocol::Layer2, &self.layer2)].into_iter()
+    }
 }
 
 /// Where the plan is made for.
@@ -94,22 +113,20 @@ struct Candidate<'a> {
 #[must_use]
 pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<NodeName>) -> Plan {
     let l2 = l2::Elections::new(me, config, world, alive);
-    let mut bgp = bgp::Sessions::new(me, config, world);
+    let mut sessions = bgp::Sessions::new(me, config, world);
     let mut plan = Plan::default();
-    let mut why = Vec::with_capacity(2 * world.services.len());
+    plan.why.reserve_exact(world.services.len());
     for (key, service, endpoints) in world.served() {
         if !service.load_balancer || !me.class.is_ours(service) {
             continue;
         }
-        let (by_bgp, by_l2) = match candidate(config, service, endpoints) {
-            Ok(candidate) => (bgp.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
+        let (bgp, layer2) = match candidate(config, service, endpoints) {
+            Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
             Err(reason) => (Err(reason.clone()), Err(reason)),
         };
-        why.push(((key.clone(), Protocol::Bgp), by_bgp));
-        why.push(((key.clone(), Protocol::Layer2), by_l2));
+        plan.why.push(Verdict { service: key.clone(), bgp, layer2 });
     }
-    plan.why = why.into_iter().collect();
-    plan.bgp = bgp.finish();
+    plan.bgp = sessions.finish();
     plan
 }
 

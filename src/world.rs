@@ -5,11 +5,13 @@
 //! as the text, for the room that needs it to refuse with a reason.
 
 mod labels;
+mod misfit;
 mod node;
 mod service;
 mod slice;
 
 pub use labels::Labels;
+pub use misfit::Misfit;
 pub use node::Node;
 pub use service::{
     Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotations,

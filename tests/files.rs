@@ -11,7 +11,7 @@ use ferrolb::{
     },
     names::ServiceKey,
 };
-use std::{fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -128,7 +128,8 @@ async fn a_broken_document_keeps_its_objects_and_is_named() {
     it.until("the fault", |o| o.input.unreadable.contains_key(&broken)).await;
     assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.0.0/24"]);
     assert_eq!(it.observed.input.pools["b"].spec.addresses, ["10.0.2.0/24"], "the other document counts");
-    assert!(it.observed.input.unreadable[&broken].contains("line"), "{:?}", it.observed.input.unreadable);
+    let faults = &it.observed.input.unreadable[&broken];
+    assert!(faults[0].what.contains("line"), "{faults:?}");
     // It parses, but does not decode: then it is the object that is named, with its field.
     it.put("a.yaml", &(pool("a", "[{}]") + "---\n" + &pool("b", "[10.0.2.0/24]")));
     let object = ObjectRef { kind: Kind::IPAddressPool, name: "a".into() };
@@ -136,7 +137,7 @@ async fn a_broken_document_keeps_its_objects_and_is_named() {
         o.input.unreadable.contains_key(&object) && !o.input.unreadable.contains_key(&broken)
     })
     .await;
-    assert!(it.observed.input.unreadable[&object].starts_with("spec.addresses"));
+    assert_eq!(it.observed.input.unreadable[&object][0].field, "spec.addresses[0]");
     assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.0.0/24"]);
     it.put("a.yaml", &pool("a", "[10.0.3.0/24]"));
     it.until("the end of all faults", |o| o.input.unreadable.is_empty()).await;
@@ -164,9 +165,81 @@ async fn what_is_left_out_is_named() {
         ("3.yaml", "Deployment d"),
         ("4.yaml", "only those in metallb-system are read"),
     ] {
-        let why = &it.observed.input.unreadable[&file(name)];
-        assert!(why.contains(part), "{name}: {why}");
+        let faults = &it.observed.input.unreadable[&file(name)];
+        assert!(faults.len() == 1 && faults[0].what.contains(part), "{name}: {faults:?}");
     }
+}
+
+/// Input: an object in a second file, whose name comes before the first one's. Output: the first file's stays, also
+/// while that file is broken, and until it goes; a start, where nobody was first, goes by the file names.
+#[tokio::test]
+async fn a_newcomer_takes_nobodys_place() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    let addresses = |o: &Observed| o.input.pools["a"].spec.addresses.concat();
+    it.put("m.yaml", &pool("a", "[10.0.0.0/24]"));
+    it.until("the first", |o| o.input.pools.contains_key("a")).await;
+    it.put("b.yaml", &(pool("a", "[10.0.1.0/24]") + "---\n" + &pool("b", "[10.0.9.0/24]")));
+    it.until("the newcomer's problem", |o| o.input.unreadable.contains_key(&file("b.yaml, document 1")))
+        .await;
+    let faults = &it.observed.input.unreadable;
+    assert_eq!(faults.keys().collect::<Vec<_>>(), [&file("b.yaml, document 1")]);
+    let what = &faults[&file("b.yaml, document 1")][0].what;
+    assert_eq!(what, "IPAddressPool a is in m.yaml already: the one here is left out");
+    assert_eq!(addresses(&it.observed), "10.0.0.0/24");
+    it.put("m.yaml", &pool("a", "[10.0.2.0/24]"));
+    it.until("an edit of the first", |o| addresses(o) == "10.0.2.0/24").await;
+    it.put("m.yaml", &pool("a", "[10.0.3.0/24"));
+    it.until("a broken first", |o| o.input.unreadable.contains_key(&file("m.yaml"))).await;
+    it.until("all of that reading", |o| o.input.unreadable.len() == 2).await;
+    assert_eq!(addresses(&it.observed), "10.0.2.0/24");
+    it.put("m.yaml", &pool("a", "[10.0.4.0/24]"));
+    it.until("the first again", |o| addresses(o) == "10.0.4.0/24").await;
+    let anew = files::read(it.dir.path(), "metallb-system", Role::Controller).unwrap();
+    assert_eq!(addresses(&anew), "10.0.1.0/24");
+    assert!(anew.input.unreadable.contains_key(&file("m.yaml")));
+    fs::remove_file(it.path("m.yaml")).unwrap();
+    it.until("the heir", |o| addresses(o) == "10.0.1.0/24" && o.input.unreadable.is_empty()).await;
+}
+
+/// Input: names that no API server accepts, one of which is a path. Output: each is told by its field and left out, no
+/// status can be written for it, and everything else goes on.
+#[tokio::test]
+async fn what_has_no_proper_name_is_left_out() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("status/services")).unwrap();
+    fs::write(dir.path().join("status/services/default.good.yaml"), b"\xff").unwrap();
+    fs::create_dir(dir.path().join("status/services/default.odd.yaml")).unwrap();
+    let long = "x".repeat(300);
+    let bad = [
+        ("metadata.namespace", "{name: a, namespace: a.b}"),
+        ("metadata.namespace", "{name: a, namespace: ../x}"),
+        ("metadata.name", "{name: sl/ash}"),
+        ("metadata.name", "{name: ../../x}"),
+        ("metadata.name", &format!("{{name: {long}}}")),
+        ("metadata.name", "{name: ''}"),
+        ("metadata.name", "{name: Upper}"),
+        ("metadata.name", "{name: 5}"),
+    ];
+    for (at, (_, meta)) in bad.iter().enumerate() {
+        let text = service("NAME").replace("{name: NAME}", meta);
+        assert!(text.contains(meta));
+        fs::write(dir.path().join(format!("{at}.yaml")), text + &service(&format!("good-{at}"))).unwrap();
+    }
+    fs::write(dir.path().join("good.yaml"), service("good") + &pool("NO/POOL", "[10.0.0.0/24]")).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == bad.len() + 1).await;
+    for (at, (field, meta)) in bad.iter().enumerate() {
+        let faults = &it.observed.input.unreadable[&file(&format!("{at}.yaml, document 1"))];
+        assert_eq!(faults.iter().map(|f| f.field.as_str()).collect::<Vec<_>>(), [*field], "{meta}");
+    }
+    let faults = &it.observed.input.unreadable[&file("good.yaml, document 2")];
+    assert_eq!(faults[0].field, "metadata.name");
+    assert_eq!(it.observed.world.services.len(), bad.len() + 1);
+    assert!(matches!(it.status("../../x", "1", &["10.0.0.1"]).await.result, Err(Refused::Gone)));
+    let version = it.service("good").unwrap().version.clone();
+    it.status("good", &version, &["10.0.0.1"]).await.result.unwrap();
+    let written = fs::read_to_string(it.path("status/services/default.good.yaml")).unwrap();
+    assert!(written.contains("10.0.0.1"), "{written}");
 }
 
 /// Input: statuses to write. Output: files beside the manifests, laid over them here and for a speaker.
@@ -238,6 +311,18 @@ async fn a_status_goes_with_its_service_but_not_with_a_typing_error() {
     it.put("svc.yaml", &service("y"));
     it.until("another service", |o| o.world.services.contains_key(&ServiceKey::new("default", "y"))).await;
     assert!(!at.exists());
+}
+
+/// Input: a file that somebody may read from now on. Output: it is read again, though nobody wrote it.
+#[tokio::test]
+async fn a_change_of_rights_is_a_change() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("pools.yaml"), pool("a", "[10.0.0.0/24]")).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    while !matches!(timeout(LONG, it.changes.recv()).await.unwrap().unwrap(), Change::Synced(Kind::File)) {}
+    fs::set_permissions(it.path("pools.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
+    let again = timeout(LONG, it.changes.recv()).await.unwrap().unwrap();
+    assert!(matches!(again, Change::Listing(_)), "{again:?}");
 }
 
 /// Input: nobody listens any more. Output: the task ends by itself.

@@ -214,11 +214,12 @@ fn stay(lab: &Lab, routed: &[IpAddr], flat: &[IpAddr]) -> Result<()> {
     say(&format!("  ip netns exec {n1} curl localhost:7472/metrics"))?;
     say(&format!("  vtysh --vty_socket {tor} -c 'show bgp ipv4 unicast'"))?;
     say(&format!("  ls {dir}    # the manifests: edit them, add some, remove some"))?;
-    let lab = std::env::current_exe()?;
-    say(&format!("  {} down {id}    # or Ctrl-C here\n", lab.display()))?;
+    let program = std::env::current_exe()?;
+    say(&format!("  {} down {id}    # or Ctrl-C here\n", program.display()))?;
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     // only now: whatever was started before would have inherited it
     ends.thread_block()?;
+    lab.fabric.warden.note_kept()?;
     ends.wait()?;
     say("taking the lab down")
 }

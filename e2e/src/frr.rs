@@ -10,14 +10,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{
     bins,
     netns::Net,
     process::{Running, Spawn},
-    warden::Warden,
+    wait,
+    warden::{Warden, clean},
 };
 
 /// A running FRR: zebra, bgpd, bfdd (and mgmtd where the version has it).
@@ -138,6 +140,25 @@ impl Frr {
     /// When it does not end.
     pub fn stop(&self) -> Result<()> {
         self.process.stop().map(drop)
+    }
+
+    /// Kills some of its daemons (SIGKILL), in this order and at once, and waits until all of it has ended: the start
+    /// script ends the others, as it does when a daemon crashes.
+    ///
+    /// # Errors
+    /// When one of them does not run, or the script ends as if nothing had happened.
+    pub fn kill(&self, daemons: &[&str]) -> Result<()> {
+        // all are looked up first: the first one's death is the sign for the script to end the others
+        let alive = daemons.iter().map(|daemon| {
+            let pid = self.daemon_pid(daemon)?;
+            Ok((pid, clean::birth(pid).with_context(|| format!("{daemon} does not run"))?))
+        });
+        for (pid, birth) in alive.collect::<Result<Vec<_>>>()? {
+            clean::send(pid, birth, Signal::SIGKILL);
+        }
+        let end = wait::until(Duration::from_secs(20), "the end of frr/start", || self.process.ended())?;
+        ensure!(!end.success(), "frr/start ended with {end}");
+        Ok(())
     }
 
     fn prepare(warden: &Warden, net: &Net, listens: Listens) -> Result<PathBuf> {

@@ -222,9 +222,16 @@ impl Lab {
     /// # Errors
     /// When the node has no speaker.
     pub fn applied(&self, node: &str) -> Result<Vec<Applied>> {
+        Ok(self.speaker_log(node)?.lines().filter_map(applied).collect())
+    }
+
+    /// All that a node's speaker has written so far.
+    ///
+    /// # Errors
+    /// When the node has no speaker.
+    pub fn speaker_log(&self, node: &str) -> Result<String> {
         let speaker = self.machines.get(node).and_then(|machine| machine.speaker.as_ref());
-        let speaker = speaker.with_context(|| format!("{node} has no speaker running"))?;
-        Ok(speaker.log_text().lines().filter_map(applied).collect())
+        Ok(speaker.with_context(|| format!("{node} has no speaker running"))?.log_text())
     }
 
     /// A node's FRR.
@@ -234,6 +241,25 @@ impl Lab {
     pub fn frr(&self, node: &str) -> Result<&Frr> {
         let frr = self.machines.get(node).and_then(|machine| machine.frr.as_ref());
         frr.with_context(|| format!("{node} has no FRR running"))
+    }
+
+    /// Kills daemons of a node's FRR, as [`Frr::kill`]; with them ends all of its FRR.
+    ///
+    /// # Errors
+    /// When the node has no FRR, or as [`Frr::kill`].
+    pub fn kill_frr(&mut self, node: &str, daemons: &[&str]) -> Result<()> {
+        let machine = self.machines.get_mut(node).context("a node without a machine")?;
+        machine.frr.take().with_context(|| format!("{node} has no FRR running"))?.kill(daemons)
+    }
+
+    /// Starts a node's FRR again, as its container would be; the speaker is left to itself.
+    ///
+    /// # Errors
+    /// As [`Frr::resume`].
+    pub fn resume_frr(&mut self, node: &str) -> Result<()> {
+        let frr = Frr::resume(&self.fabric.warden, &self.fabric.node(node)?.net)?;
+        self.machines.get_mut(node).context("a node without a machine")?.frr = Some(frr);
+        Ok(())
     }
 
     /// Waits until these nodes' sessions with both routers over both families are up.

@@ -137,6 +137,12 @@ pub fn peer(name: &str, address: &str, asn: u32) -> String {
         )
 }
 
+/// A BFD profile of this name: a session is down after 900 ms of silence.
+#[must_use]
+pub fn bfd_profile(name: &str) -> String {
+    head("BFDProfile", "v1beta1", name) + "spec:\n  receiveInterval: 300\n  transmitInterval: 300\n"
+}
+
 fn head(kind: &str, version: &str, name: &str) -> String {
     format!(
         "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\n"

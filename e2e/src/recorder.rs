@@ -1,37 +1,22 @@
-//! A BGP neighbour that announces nothing and writes down every UPDATE it is told, with its attributes; and that can
-//! ask for everything again at any moment (RFC 2918), as a router may.
+//! A BGP neighbour that announces nothing and writes down every UPDATE that it is told; and that can ask for everything
+//! again at any moment (RFC 2918), as a router may.
 //!
 //! IPv4 unicast, four-byte AS numbers. It does not judge: tests do.
 
-use crate::netns::Net;
-use anyhow::{Context as _, Result, bail};
 use std::{
-    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
 };
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{netns::Net, updates::Update, wait};
 
 const OPEN: u8 = 1;
 const UPDATE: u8 = 2;
 const KEEPALIVE: u8 = 4;
 const REFRESH: u8 = 5;
-
-/// One UPDATE.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// When it was read.
-    pub at: Instant,
-    /// The prefixes that it announces.
-    pub announced: BTreeSet<String>,
-    /// The prefixes that it withdraws.
-    pub withdrawn: BTreeSet<String>,
-    /// Communities, as `A:B` and `A:B:C`.
-    pub communities: BTreeSet<String>,
-    /// Local preference.
-    pub local_pref: Option<u32>,
-}
 
 /// The neighbour.
 #[derive(Debug)]
@@ -41,7 +26,7 @@ pub struct Recorder {
 
 #[derive(Debug, Default)]
 struct Shared {
-    told: Vec<Told>,
+    told: Vec<Update>,
     sessions: u32,
     stream: Option<TcpStream>,
     fault: Option<String>,
@@ -71,7 +56,7 @@ impl Recorder {
     ///
     /// # Errors
     /// When a session ended: nothing that a test does here may end one.
-    pub fn told(&self) -> Result<Vec<Told>> {
+    pub fn told(&self) -> Result<Vec<Update>> {
         let shared = lock(&self.shared);
         match &shared.fault {
             Some(fault) => bail!("the session ended: {fault}"),
@@ -81,7 +66,7 @@ impl Recorder {
 
     /// The same, whether or not sessions ended.
     #[must_use]
-    pub fn any(&self) -> Vec<Told> {
+    pub fn any(&self) -> Vec<Update> {
         lock(&self.shared).told.clone()
     }
 
@@ -89,7 +74,7 @@ impl Recorder {
     ///
     /// # Errors
     /// As [`Recorder::told`].
-    pub fn take(&self) -> Result<Vec<Told>> {
+    pub fn take(&self) -> Result<Vec<Update>> {
         let told = self.told()?;
         lock(&self.shared).told.drain(..told.len());
         Ok(told)
@@ -124,6 +109,7 @@ fn message(kind: u8, body: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) -> Result<()> {
+    let from = stream.peer_addr()?.ip();
     // IPv4 unicast, route refresh, four-byte AS numbers
     let mut capabilities = vec![1, 4, 0, 1, 0, 1, 2, 0, 65, 4];
     capabilities.extend(asn.to_be_bytes());
@@ -151,75 +137,12 @@ fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) 
             }
             KEEPALIVE => stream.write_all(&message(KEEPALIVE, &[])?)?,
             UPDATE => {
-                let told = told(&body)?;
-                lock(shared).told.push(told);
+                let update = Update::read(&body, wait::since_epoch()?, from)?;
+                lock(shared).told.push(update);
             }
             // it has nothing to tell
             REFRESH => {}
             _ => bail!("message {kind}: {body:?}"),
         }
     }
-}
-
-/// RFC 4271 section 4.3.
-fn told(body: &[u8]) -> Result<Told> {
-    let (withdrawn, rest) = counted(body)?;
-    let (mut attributes, announced) = counted(rest)?;
-    let mut told = Told {
-        at: crate::wait::now(),
-        announced: prefixes(announced)?,
-        withdrawn: prefixes(withdrawn)?,
-        communities: BTreeSet::new(),
-        local_pref: None,
-    };
-    while let Some(([flags, kind], rest)) = attributes.split_first_chunk::<2>() {
-        let (value, after) = if flags & 0x10 != 0 {
-            counted(rest)?
-        } else {
-            let (length, rest) = rest.split_first().context("an attribute without a length")?;
-            rest.split_at_checked(usize::from(*length)).context("an attribute longer than the message")?
-        };
-        attributes = after;
-        match kind {
-            5 => told.local_pref = value.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)),
-            8 => {
-                let words =
-                    value.chunks_exact(2).filter_map(|b| b.first_chunk()).map(|b| u16::from_be_bytes(*b));
-                let words: Vec<_> = words.collect();
-                told.communities.extend(words.chunks(2).map(join));
-            }
-            32 => {
-                let words =
-                    value.chunks_exact(4).filter_map(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));
-                let words: Vec<_> = words.collect();
-                told.communities.extend(words.chunks(3).map(join));
-            }
-            _ => {}
-        }
-    }
-    Ok(told)
-}
-
-fn join<N: ToString>(parts: &[N]) -> String {
-    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(":")
-}
-
-fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<2>().context("an UPDATE that ends too early")?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).context("a list longer than its UPDATE")
-}
-
-fn prefixes(mut bytes: &[u8]) -> Result<BTreeSet<String>> {
-    let mut prefixes = BTreeSet::new();
-    while let Some((length, rest)) = bytes.split_first() {
-        let digits = rest.split_at_checked(usize::from(*length).div_ceil(8));
-        let (digits, rest) = digits.context("a prefix longer than its UPDATE")?;
-        let mut octets = [0; 4];
-        for (to, from) in octets.iter_mut().zip(digits) {
-            *to = *from;
-        }
-        prefixes.insert(format!("{}/{length}", Ipv4Addr::from(octets)));
-        bytes = rest;
-    }
-    Ok(prefixes)
 }

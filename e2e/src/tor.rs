@@ -106,6 +106,20 @@ impl FrrTor {
             ),
         }))
     }
+
+    /// Whether it has a BFD session with the neighbour at this address, and that is up.
+    ///
+    /// # Errors
+    /// When FRR does not answer.
+    pub fn bfd_is_up(&self, neighbour: IpAddr) -> Result<bool> {
+        let all = self.frr.json("show bfd peers json")?;
+        let text = |session: &Value, field: &str| Some(session.get(field)?.as_str()?.to_owned());
+        let is_up = |session: &Value| {
+            text(session, "peer") == Some(neighbour.to_string())
+                && text(session, "status").as_deref() == Some("up")
+        };
+        Ok(all.as_array().into_iter().flatten().any(is_up))
+    }
 }
 
 /// Whether the kernel of a router has a route to this prefix, whoever is the next hop.

@@ -1,14 +1,13 @@
 //! BGP UPDATEs from captured frames: which prefixes were announced and which withdrawn, and when.
 //!
-//! Reads what the lab's daemons send: four-byte AS numbers, no add-path, IPv4 and IPv6 unicast. Anything that it
-//! cannot follow (a hole in the stream, a message of an impossible length) is an error, since a withdrawal might hide
-//! in it.
+//! Anything that it cannot follow (a hole in the stream, a message of an impossible length) is an error, since a
+//! withdrawal might hide in it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+mod update;
+
+pub use update::Update;
+
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -16,19 +15,6 @@ use crate::capture::Frame;
 
 const BGP: u16 = 179;
 const MARKER: [u8; 16] = [0xff; 16];
-
-/// One UPDATE.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Update {
-    /// When its last byte was seen, since the epoch.
-    pub at: Duration,
-    /// Who sent it.
-    pub from: IpAddr,
-    /// The prefixes that it announces, as `10.99.0.1/32`.
-    pub announced: BTreeSet<String>,
-    /// The prefixes that it withdraws.
-    pub withdrawn: BTreeSet<String>,
-}
 
 /// The UPDATEs in these frames, in the order in which they were completed. End-of-RIB markers, which name no prefix,
 /// are left out.
@@ -50,7 +36,7 @@ pub fn updates(frames: &[Frame]) -> Result<Vec<Update>> {
         let stream = streams.entry(key).or_default();
         stream.take(&segment).with_context(|| format!("the stream from {} to {}", key.0, key.2))?;
         while let Some(body) = stream.message()? {
-            let update = parse(&body, frame.at, segment.from.0)?;
+            let update = Update::read(&body, frame.at, segment.from.0)?;
             if !(update.announced.is_empty() && update.withdrawn.is_empty()) {
                 updates.push(update);
             }
@@ -151,66 +137,4 @@ impl Stream {
         }
         Ok(None)
     }
-}
-
-/// RFC 4271 section 4.3, and RFC 4760 for IPv6.
-fn parse(body: &[u8], at: Duration, from: IpAddr) -> Result<Update> {
-    let mut update = Update { at, from, announced: BTreeSet::new(), withdrawn: BTreeSet::new() };
-    let (withdrawn, rest) = counted(body)?;
-    let (mut attributes, announced) = counted(rest)?;
-    update.withdrawn.extend(prefixes(withdrawn, false)?);
-    update.announced.extend(prefixes(announced, false)?);
-    while let Some(([flags, kind], rest)) = attributes.split_first_chunk::<2>() {
-        let (value, after) = if flags & 0x10 != 0 {
-            counted(rest)?
-        } else {
-            let (length, rest) = rest.split_first().context("an attribute without a length")?;
-            rest.split_at_checked(usize::from(*length)).context("an attribute longer than the message")?
-        };
-        attributes = after;
-        match (kind, value) {
-            (14, [0, 2, 1, hop, rest @ ..]) => {
-                // after the next hop comes a reserved byte
-                let list =
-                    rest.get(usize::from(*hop) + 1..).context("a next hop longer than its attribute")?;
-                update.announced.extend(prefixes(list, true)?);
-            }
-            (14, [0, 1, 1, hop, rest @ ..]) => {
-                let list =
-                    rest.get(usize::from(*hop) + 1..).context("a next hop longer than its attribute")?;
-                update.announced.extend(prefixes(list, false)?);
-            }
-            (15, [0, family @ (1 | 2), 1, list @ ..]) => {
-                update.withdrawn.extend(prefixes(list, *family == 2)?);
-            }
-            _ => {}
-        }
-    }
-    Ok(update)
-}
-
-/// A list behind its length in bytes, and what comes after it.
-fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<2>().context("an UPDATE that ends too early")?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).context("a list longer than its UPDATE")
-}
-
-fn prefixes(mut bytes: &[u8], v6: bool) -> Result<Vec<String>> {
-    let mut prefixes = Vec::new();
-    while let Some((length, rest)) = bytes.split_first() {
-        let (digits, rest) = rest
-            .split_at_checked(usize::from(*length).div_ceil(8))
-            .context("a prefix longer than its UPDATE")?;
-        let mut whole = [0; 16];
-        for (to, from) in whole.iter_mut().zip(digits) {
-            *to = *from;
-        }
-        let address = match (v6, whole.first_chunk::<4>()) {
-            (false, Some(four)) => IpAddr::from(Ipv4Addr::from(*four)),
-            _ => IpAddr::from(Ipv6Addr::from(whole)),
-        };
-        prefixes.push(format!("{address}/{length}"));
-        bytes = rest;
-    }
-    Ok(prefixes)
 }

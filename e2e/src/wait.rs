@@ -2,7 +2,7 @@
 //!
 //! A test never sleeps and hopes; it says what it waits for, and a deadline that passes names it.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -44,4 +44,12 @@ pub fn until_true(deadline: Duration, what: &str, mut look: impl FnMut() -> Resu
 #[expect(clippy::disallowed_methods, reason = "the harness measures real time; this is its one clock")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// The same moment as a captured frame would be stamped with: since the epoch.
+///
+/// # Errors
+/// When the machine's clock is set to before the epoch.
+pub fn since_epoch() -> Result<Duration> {
+    Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?)
 }

@@ -100,6 +100,14 @@ impl Warden {
         self.note(&format!("cgroup {name}"))
     }
 
+    /// Notes that the lab is left up for people: a `lab down` without a name may end it from now on.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn note_kept(&self) -> Result<()> {
+        self.note("kept")
+    }
+
     fn note(&self, line: &str) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(state, "{line}").context("write the lab's state")
@@ -128,5 +136,5 @@ fn claim(parent: &Path) -> Result<(String, PathBuf)> {
             Err(error) => return Err(error).with_context(|| format!("make {}", dir.display())),
         }
     }
-    bail!("{} is full of labs: `lab down` ends them", parent.display())
+    bail!("{} is full of labs: `lab down` ends those that nobody uses", parent.display())
 }

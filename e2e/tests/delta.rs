@@ -18,7 +18,8 @@ use ferrolb_e2e::{
     frr::{Frr, Listens},
     models,
     netns::Net,
-    recorder::{Recorder, Told},
+    recorder::Recorder,
+    updates::Update,
     wait,
     warden::Warden,
 };
@@ -192,7 +193,7 @@ async fn nothing_else_moves_on_the_wire() -> Result<()> {
                 };
                 let base: Kind<'_> = if round % 3 == 1 { (1, 3, 100, true, &STAY) } else { base };
                 let next = wired(&[moving, base, secret]);
-                let start = wait::now();
+                let start = wait::since_epoch()?;
                 tokio::runtime::Handle::current().block_on(driver.go(&model, &next))?;
                 model = next;
                 let community = format!("64512:{community}");
@@ -200,13 +201,13 @@ async fn nothing_else_moves_on_the_wire() -> Result<()> {
                     let mut at = None;
                     wait::until_true(DEADLINE, "the prefix in its new class", || {
                         seen.extend(recorder.take()?);
-                        let new = seen.iter().find(|told: &&Told| {
+                        let new = seen.iter().find(|told: &&Update| {
                             told.announced.contains(MOVES) && told.communities.contains(&community)
                         });
                         at = new.map(|told| told.at);
                         Ok(at.is_some())
                     })?;
-                    slowest = slowest.max(at.map(|at| at.duration_since(start)).unwrap_or_default());
+                    slowest = slowest.max(at.unwrap_or_default().saturating_sub(start));
                 }
             }
             Ok(())

@@ -3,7 +3,7 @@
 use crate::{
     names::{PoolName, ServiceKey},
     net::Family,
-    world::Transport,
+    world::{Misfit, Transport},
 };
 use std::{fmt, net::IpAddr, sync::Arc};
 
@@ -16,6 +16,9 @@ pub enum Reason {
     /// `spec.loadBalancerClass` is not the one this controller serves.
     #[error("spec.loadBalancerClass is another controller's")]
     ForeignClass,
+    /// Its manifest says what no API server would take.
+    #[error("{0}")]
+    Misfit(Arc<Misfit>),
     /// No IPAddressPool exists.
     #[error("there is no IPAddressPool")]
     NoPools,
@@ -32,7 +35,7 @@ pub enum Reason {
     #[error("requested address {0:?} is not an IP address")]
     NotAnAddress(Arc<str>),
     /// More than one address of a family is requested.
-    #[error("requested addresses {0}: at most one of each family")]
+    #[error("requested addresses {0:?}: at most one of each family")]
     TooMany(Arc<str>),
     /// Request and cluster IPs are of different families.
     #[error("requested addresses {} do not have the families of the Service's cluster IPs ({})", list(.0), list(.1))]
@@ -56,14 +59,14 @@ pub enum Reason {
     PoolNotForService(PoolName),
     /// Somebody has it who does not share.
     #[error(
-        "address {0} is in use by Service {1}, and the two do not share: both need the same metallb.io/allow-shared-ip"
+        "address {0} is in use by Service {1:?}, and the two do not share: both need the same metallb.io/allow-shared-ip"
     )]
     InUse(IpAddr, ServiceKey),
     /// Sharing, but with Local traffic to other Pods.
-    #[error("address {0} is shared with Service {1}, whose externalTrafficPolicy Local selects other Pods")]
+    #[error("address {0} is shared with Service {1:?}, whose externalTrafficPolicy Local selects other Pods")]
     OtherBackends(IpAddr, ServiceKey),
     /// Sharing, but the port is taken.
-    #[error("port {port}/{transport} of address {ip} is in use by Service {user}")]
+    #[error("port {port}/{transport} of address {ip} is in use by Service {user:?}")]
     PortInUse {
         /// The address.
         ip: IpAddr,

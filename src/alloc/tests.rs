@@ -137,7 +137,7 @@ fn requests() {
         (Svc::v4().ips("10.0.0.300"), "s: requested address \"10.0.0.300\" is not an IP address"),
         (
             Svc::v4().ips("10.0.0.1,10.0.0.2"),
-            "s: requested addresses 10.0.0.1,10.0.0.2: at most one of each family",
+            "s: requested addresses \"10.0.0.1,10.0.0.2\": at most one of each family",
         ),
         (
             Svc::v4().ips("fd00::1"),
@@ -293,4 +293,55 @@ fn five_thousand_newcomers_take_one_linear_pass() {
         matches!(last, Outcome::Holds(h) if h.ips == ["10.0.19.135".parse::<IpAddr>().unwrap()]),
         "{last:?}"
     );
+}
+
+/// Input: a manifest that no API server would take, of a Service that holds an address. Output: the reason, and
+/// nobody else gets the address meanwhile.
+#[test]
+fn a_misfit_keeps_what_it_has_and_gets_no_more() {
+    let config = config(&[("p", pool(&["10.0.0.0/31"]))]);
+    let mut misfit = Svc::v4().age(2);
+    let what = "[\"IPv9\"] is not one or both of IPv4, IPv6".to_owned();
+    misfit.0.misfit = Some(Arc::new(crate::world::Misfit { field: "spec.ipFamilies".into(), what }));
+    let mut no_balancer = misfit.clone();
+    no_balancer.0.load_balancer = false;
+    let services = [
+        ("a", Svc::v4().age(1)),
+        ("m", misfit.clone()),
+        ("n", no_balancer),
+        ("o", misfit.holds(&["10.0.0.0"])),
+    ];
+    let why = "spec.ipFamilies [\"IPv9\"] is not one or both of IPv4, IPv6";
+    let expected = ["a=10.0.0.1".to_owned(), format!("m: {why}"), format!("n: {why}"), format!("o: {why}")];
+    assert_eq!(show(&config, &services), expected);
+    let outcomes = assign(&config, &world(&services), &Class::default(), &UnderWay::new());
+    assert!(matches!(outcomes[&ServiceKey::new("default", "o")], Outcome::Untouched(Reason::Misfit(_))));
+}
+
+/// What people write into annotations reaches events and logs; it cannot begin a line there. White space around an
+/// address is nothing, as for MetalLB; that around a pool's name is part of it.
+#[test]
+fn no_reason_has_a_line_break() {
+    let config = config(&[("p", pool(&["10.0.0.0/30"]))]);
+    let odd = ServiceKey::new("n", "a\nb");
+    for (svc, expected) in [
+        (Svc::v4().ips("10.0.0.1\n"), "s=10.0.0.1"),
+        (Svc::v4().ips(" 10.0.0.1 \t"), "s=10.0.0.1"),
+        (Svc::v4().ips("10.0.0.1\nx"), "s: requested address \"10.0.0.1\\nx\" is not an IP address"),
+        (
+            Svc::v4().ips("10.0.0.1,10.0.0.2\n"),
+            "s: requested addresses \"10.0.0.1,10.0.0.2\\n\": at most one of each family",
+        ),
+        (Svc::v4().pool("p\n"), "s: unknown pool \"p\\n\""),
+    ] {
+        assert_eq!(show(&config, &[("s", svc)]), [expected]);
+    }
+    let ip = "10.0.0.1".parse().unwrap();
+    for reason in [
+        Reason::InUse(ip, odd.clone()),
+        Reason::OtherBackends(ip, odd.clone()),
+        Reason::PortInUse { ip, transport: Transport::Tcp, port: 1, user: odd },
+    ] {
+        assert_eq!(reason.to_string().lines().count(), 1, "{reason}");
+    }
 }

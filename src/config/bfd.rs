@@ -32,6 +32,11 @@ pub struct BfdProfile {
     pub minimum_ttl: Option<u32>,
 }
 
+impl BfdProfile {
+    /// The longest name that FRR keeps whole, in bytes.
+    pub const NAME_MAX: usize = 63;
+}
+
 pub(super) fn parse(
     input: &Input,
     last: &Config,
@@ -56,6 +61,12 @@ fn read(name: &str, profile: &api::BFDProfile, report: &mut Report<'_>) -> Optio
         within("echoInterval", spec.echo_interval, 10..=60_000),
         within("minimumTtl", spec.minimum_ttl, 1..=254),
     );
+    let length = name.len();
+    if length > BfdProfile::NAME_MAX {
+        let limit = BfdProfile::NAME_MAX;
+        let what = format_args!("is {length} bytes long, and FRR cuts names of profiles off at {limit}");
+        report.fault("metadata.name", what);
+    }
     Some(BfdProfile {
         name: report.value("metadata.name", Word::new(name))?,
         receive_interval,

@@ -1,7 +1,7 @@
 //! BGP peers.
 
 use super::{
-    BfdProfile, Config, Input, Problems, Selectors,
+    BfdProfile, Config, Input, Problems, Selectors, address,
     problem::{Kind, Report},
     select::any_or_all,
     settle,
@@ -76,6 +76,11 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The longest TCP MD5 password that FRR takes, in bytes.
+    pub const PASSWORD_MAX: usize = 80;
+    /// The longest name that Linux gives an interface (IFNAMSIZ less its end).
+    pub const INTERFACE_MAX: usize = 15;
+
     /// Whether nodes with these labels have this session.
     #[must_use]
     pub fn selects_node(&self, labels: &Labels) -> bool {
@@ -93,12 +98,6 @@ pub(super) fn parse(
     settle::all(settle::read(Kind::BGPPeer, input, &input.peers, &last.peers, problems, read))
 }
 
-/// The longest TCP MD5 password that FRR takes, in bytes.
-const PASSWORD_MAX: usize = 80;
-
-/// The longest name that Linux gives an interface (IFNAMSIZ).
-const INTERFACE_MAX: usize = 15;
-
 fn read(
     name: &str,
     spec: &api::BGPPeerSpec,
@@ -108,7 +107,8 @@ fn read(
     report.value("metadata.name", Word::new(name));
     let my_asn = report.value("spec.myASN", Asn::new(spec.my_asn).ok_or("missing local ASN"));
     let remote_as = remote_as(spec, report);
-    let neighbor = neighbor(spec, report);
+    let source = source(spec, report);
+    let neighbor = neighbor(spec, source, report);
     let internal = match remote_as {
         Some(RemoteAs::Number(asn)) => my_asn == Some(asn),
         Some(RemoteAs::Internal) => true,
@@ -127,9 +127,6 @@ fn read(
             report.fault("spec.localASN", "must not be myASN");
         }
     }
-    let source = text(spec.source_address.as_deref()).and_then(|t| {
-        report.value("spec.sourceAddress", address(t).ok_or(format!("{t:?} is not an IP address")))
-    });
     let router_id = text(spec.router_id.as_deref()).and_then(|t| {
         let id = t.parse::<Ipv4Addr>().ok().filter(|id| !id.is_unspecified());
         report.value("spec.routerID", id.ok_or(format!("{t:?} is not a router ID: write it like 192.0.2.1")))
@@ -180,13 +177,19 @@ fn remote_as(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<RemoteA
     }
 }
 
-fn neighbor(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Neighbor> {
+/// `spec.sourceAddress`. A session over an interface comes from the link-local address there, whatever is written:
+/// FRR takes no notice of it, and such a session runs.
+fn source(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<IpAddr> {
+    let written = text(spec.source_address.as_deref())?;
+    let peer = text(spec.peer_address.as_deref()).and_then(address::address);
+    let source = report.value("spec.sourceAddress", address::of_source(written, peer)).flatten();
+    source.filter(|_| text(spec.interface.as_deref()).is_none())
+}
+
+fn neighbor(spec: &api::BGPPeerSpec, source: Option<IpAddr>, report: &mut Report<'_>) -> Option<Neighbor> {
     match (text(spec.peer_address.as_deref()), text(spec.interface.as_deref())) {
         (Some(written), None) => {
-            let ip = address(written).filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
-            let ip =
-                report.value("spec.peerAddress", ip.ok_or(format!("invalid BGPPeer address {written:?}")));
-            ip.map(Neighbor::Address)
+            report.value("spec.peerAddress", address::of_peer(written, source)).map(Neighbor::Address)
         }
         (None, Some(name)) => report.value("spec.interface", interface(name)).map(Neighbor::Interface),
         (None, None) => {
@@ -207,8 +210,8 @@ fn interface(name: &str) -> Result<Word, String> {
         Ok(_) if name.parse::<IpAddr>().is_ok() => {
             Err("is an address: that is what peerAddress is for".to_owned())
         }
-        Ok(_) if name.len() > INTERFACE_MAX || name.contains('/') => {
-            Err(format!("is no interface's name: at most {INTERFACE_MAX} bytes, without a slash"))
+        Ok(_) if name.len() > Peer::INTERFACE_MAX || name.contains('/') => {
+            Err(format!("is no interface's name: at most {} bytes, without a slash", Peer::INTERFACE_MAX))
         }
         Ok(name) => Ok(name),
     }
@@ -230,8 +233,9 @@ fn password(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Word> {
     }
     let password = report.value("spec.password", Word::new(password?))?;
     let length = password.as_str().len();
-    if length > PASSWORD_MAX {
-        report.fault("spec.password", format_args!("is {length} bytes long, the limit is {PASSWORD_MAX}"));
+    if length > Peer::PASSWORD_MAX {
+        let limit = Peer::PASSWORD_MAX;
+        report.fault("spec.password", format_args!("is {length} bytes long, the limit is {limit}"));
     }
     Some(password)
 }
@@ -239,9 +243,4 @@ fn password(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<Word> {
 /// A text field, of which clients write the empty text where they mean nothing.
 fn text(field: Option<&str>) -> Option<&str> {
     field.filter(|text| !text.is_empty())
-}
-
-/// An address; one of IPv4 that is written as one of IPv6 is one of IPv4.
-fn address(text: &str) -> Option<IpAddr> {
-    text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }

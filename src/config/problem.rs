@@ -72,10 +72,38 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.as_str() {
-            "" => write!(f, "{}: {}", self.object, Line(&self.what)),
-            field => write!(f, "{}: {field}: {}", self.object, Line(&self.what)),
-        }
+        write!(f, "{}: ", self.object)?;
+        told(f, &self.field, &self.what)
+    }
+}
+
+/// Why an object cannot be read, and which of its fields is to blame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Unreadable {
+    /// The path of the field; empty when the object as a whole is meant.
+    pub field: String,
+    /// What is wrong with it, without a full stop.
+    pub what: String,
+}
+
+impl Unreadable {
+    /// `what` is wrong with `field`.
+    #[must_use]
+    pub fn new(field: impl Into<String>, what: impl fmt::Display) -> Self {
+        Self { field: field.into(), what: what.to_string() }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        told(f, &self.field, &self.what)
+    }
+}
+
+fn told(f: &mut fmt::Formatter<'_>, field: &str, what: &str) -> fmt::Result {
+    match field {
+        "" => write!(f, "{}", Line(what)),
+        field => write!(f, "{}: {}", Line(field), Line(what)),
     }
 }
 
@@ -91,14 +119,75 @@ impl fmt::Display for Line<'_> {
     }
 }
 
+/// The most characters of a value in quotes that are shown.
+const VALUE: usize = 64;
+
+/// The most characters of a word that are shown: a name of an object is never longer.
+const WORD: usize = 253;
+
+/// The most characters of a text as a whole that are shown.
+const TEXT: usize = 1024;
+
+/// `text` without the rest of what is too long in it: whoever wrote ten thousand characters into a field knows them,
+/// and what is wrong with them is said after them.
+fn brief(text: &str) -> String {
+    let mut all = String::with_capacity(text.len().min(TEXT));
+    let mut rest = text;
+    while let Some(first) = rest.chars().next()
+        && all.len() <= TEXT * char::MAX_LEN_UTF8
+    {
+        let quoted = matches!(first, '"' | '`').then(|| closing(rest, first)).flatten();
+        let (length, most) = match quoted {
+            Some(end) => (end, VALUE),
+            None if first.is_whitespace() => (first.len_utf8(), WORD),
+            None => {
+                let breaks = |c: char| c.is_whitespace() || matches!(c, '"' | '`');
+                let more = rest.get(first.len_utf8()..).unwrap_or_default();
+                (first.len_utf8() + more.find(breaks).unwrap_or(more.len()), WORD)
+            }
+        };
+        let (part, next) = rest.split_at(length);
+        match (cut(part, most), quoted) {
+            (None, _) => all.push_str(part),
+            (Some(start), None) => all.extend([start, "…"]),
+            (Some(start), Some(_)) => {
+                all.extend([start, "…"]);
+                all.push(first);
+            }
+        }
+        rest = next;
+    }
+    if let Some(start) = cut(&all, TEXT) {
+        all = format!("{start}…");
+    }
+    all
+}
+
+/// The first `most` characters of `text`, if it has more.
+fn cut(text: &str, most: usize) -> Option<&str> {
+    text.char_indices().nth(most).and_then(|(at, _)| text.get(..at))
+}
+
+/// Where what begins with the quotation mark `mark` has ended.
+fn closing(text: &str, mark: char) -> Option<usize> {
+    let mut escaped = false;
+    let end = text.char_indices().skip(1).find(|(_, c)| {
+        let ends = *c == mark && !escaped;
+        escaped = *c == '\\' && !escaped;
+        ends
+    });
+    end.map(|(at, c)| at + c.len_utf8())
+}
+
 /// Every problem, in the order of objects.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Problems(BTreeMap<ObjectRef, Vec<Problem>>);
 
 impl Problems {
-    /// Adds one.
+    /// Adds one; values of more than 64 characters are cut.
     pub fn add(&mut self, object: ObjectRef, field: impl Into<String>, what: impl fmt::Display) {
-        let problem = Problem { object: object.clone(), field: field.into(), what: what.to_string() };
+        let (field, what) = (brief(&field.into()), brief(&what.to_string()));
+        let problem = Problem { object: object.clone(), field, what };
         self.0.entry(object).or_default().push(problem);
     }
 
@@ -198,5 +287,40 @@ impl<'a> Report<'a> {
             self.fault(format!("{field}{path}"), what);
         }
         Selector::parse(selector).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_values_are_cut_and_what_is_wrong_with_them_is_still_said() {
+        let long = "x".repeat(10_000);
+        for (what, shown) in [
+            (format!("{long:?} is no range"), format!("\"{}…\" is no range", "x".repeat(63))),
+            (
+                format!("unknown variant `{long} {long}`, expected `a`"),
+                format!("unknown variant `{}…`, expected `a`", "x".repeat(63)),
+            ),
+            (format!("{long}: refused"), format!("{}… refused", "x".repeat(253))),
+            (format!("{:?} and more", "\"".repeat(100)), format!("\"{}\\…\" and more", "\\\"".repeat(31))),
+            ("ä".repeat(300), format!("{}…", "ä".repeat(253))),
+            ("a \"b c\" d ` e \" f".into(), "a \"b c\" d ` e \" f".into()),
+            ("a b ".repeat(1000), format!("{}…", "a b ".repeat(256))),
+            (String::new(), String::new()),
+        ] {
+            let mut problems = Problems::default();
+            let object = ObjectRef { kind: Kind::Node, name: "n".into() };
+            problems.add(object.clone(), "f", &what);
+            assert_eq!(problems.of(&object)[0].what, shown);
+        }
+    }
+
+    #[test]
+    fn nothing_of_a_problem_is_a_second_line() {
+        let object = ObjectRef { kind: Kind::Node, name: "a\nb".into() };
+        let problem = Problem { object, field: "c\nd".into(), what: "e\nf".into() };
+        assert_eq!(problem.to_string(), "Node a\\nb: c\\nd: e\\nf");
     }
 }

@@ -3,6 +3,8 @@
 //! Two peers that FRR cannot hold together do not stop the others: what was there stands, and of two that are
 //! new the first by name; the other one gets a problem.
 
+mod blame;
+
 use super::{Subject, policy_name};
 use crate::{
     api,
@@ -16,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::ObjectMeta;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
 };
 
@@ -51,9 +53,19 @@ impl Built {
     }
 }
 
-/// The FRRConfiguration of node `me`. Of peers that FRR cannot hold together, those of the `last` one stay.
+/// Where the FRRConfiguration is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Home<'a> {
+    /// The node.
+    pub node: &'a NodeName,
+    /// Its internal addresses, as far as they are known.
+    pub addresses: &'a [IpAddr],
+}
+
+/// The FRRConfiguration of `home`. Of peers that FRR cannot hold together, those of the `last` one stay.
 #[must_use]
-pub fn build(me: &NodeName, plan: &Plan, config: &Config, last: Option<&Built>) -> Built {
+pub fn build(home: &Home<'_>, plan: &Plan, config: &Config, last: Option<&Built>) -> Built {
+    let me = home.node;
     let mut problems = Problems::default();
     let mut routers: BTreeMap<Option<Word>, (Asn, Option<Ipv4Addr>)> = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -61,7 +73,7 @@ pub fn build(me: &NodeName, plan: &Plan, config: &Config, last: Option<&Built>) 
     let incumbents: BTreeSet<&PeerName> = last.into_iter().flat_map(|last| last.peers.values()).collect();
     let (old, new): (Vec<_>, Vec<_>) = plan.bgp.iter().partition(|(name, _)| incumbents.contains(name));
     for (name, session) in old.into_iter().chain(new) {
-        match admit(&session.peer, &mut routers, &mut taken) {
+        match itself(&session.peer, home).and_then(|()| admit(&session.peer, &mut routers, &mut taken)) {
             Ok(()) => {
                 let key = (session.peer.vrf.clone(), session.peer.neighbor.clone());
                 sessions.insert(key, (name, session));
@@ -107,6 +119,17 @@ pub fn build(me: &NodeName, plan: &Plan, config: &Config, last: Option<&Built>) 
     let object = api::FRRConfiguration { metadata, spec, status: None };
     let peers = sessions.into_iter().map(|(key, (name, _))| (key, name.clone())).collect();
     Built { object, problems, peers }
+}
+
+/// FRR refuses a session with the machine that it runs on. An address of another VRF can be somebody else's there.
+fn itself(peer: &Peer, home: &Home<'_>) -> Result<(), (&'static str, String)> {
+    match &peer.neighbor {
+        Neighbor::Address(ip) if peer.vrf.is_none() && home.addresses.contains(ip) => {
+            let what = "is the node itself: nodeSelectors can leave this node out";
+            Err(("spec.peerAddress", format!("{ip} {what}")))
+        }
+        Neighbor::Address(_) | Neighbor::Interface(_) => Ok(()),
+    }
 }
 
 /// Lets `peer` in beside those before it, or says which field keeps it out.

@@ -9,7 +9,7 @@ mod routes;
 use super::{BfdProfile, Model, Router};
 use crate::{
     api,
-    config::{Kind, ObjectRef, Problems},
+    config::{self, Kind, ObjectRef, Problems},
     names::{Asn, Word},
 };
 use routes::Routes;
@@ -17,9 +17,6 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     fmt,
 };
-
-/// FRR cuts off longer names of BFD profiles.
-const LONGEST_PROFILE: usize = 63;
 
 /// What FRR should run.
 #[must_use]
@@ -123,9 +120,10 @@ fn add_router(
 
 fn bfd(profile: &api::FRRBfdProfile, at: &str, faults: &mut Faults) -> Option<(Word, BfdProfile)> {
     let name = match Word::new(&profile.name) {
-        Ok(name) if name.as_str().len() <= LONGEST_PROFILE => name,
+        Ok(name) if name.as_str().len() <= config::BfdProfile::NAME_MAX => name,
         Ok(_) => {
-            faults.add(format!("{at}.name"), format!("is longer than {LONGEST_PROFILE} bytes"));
+            let limit = config::BfdProfile::NAME_MAX;
+            faults.add(format!("{at}.name"), format!("is longer than {limit} bytes"));
             return None;
         }
         Err(fault) => {

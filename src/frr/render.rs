@@ -6,6 +6,7 @@
 use super::{ClassId, Model, Policy, line, policy_name};
 use crate::net::Family;
 use serde::Serialize;
+use std::fmt::Write;
 use tera::{Context, Tera};
 
 const TEMPLATES: [(&str, &str); 5] = [
@@ -61,9 +62,17 @@ struct EntryBlock {
 struct RouterBlock {
     head: String,
     lines: Vec<String>,
-    families: Vec<NamedLines>,
+    families: Vec<FamilyBlock>,
     /// What makes FRR dial: only when the neighbour has its families, or the first attempt is lost.
     last: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FamilyBlock {
+    name: String,
+    /// The lines of all networks in one text: ten thousand values would be most of what the template engine does.
+    networks: String,
+    lines: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -117,17 +126,21 @@ fn routers(model: &Model) -> Vec<RouterBlock> {
             lines.extend(options.into_values());
         }
         let families = [Family::V4, Family::V6].map(|family| {
-            let networks = router.networks.iter().filter(|(p, _)| Family::of_net(**p) == family);
-            let mut lines: Vec<_> =
-                networks.map(|(prefix, class)| format!("network {prefix} route-map {class}")).collect();
+            let mut networks = String::new();
+            for (prefix, class) in router.networks.iter().filter(|(p, _)| Family::of_net(**p) == family) {
+                // writing to a String does not fail
+                let _ = writeln!(networks, "  network {prefix} route-map {class}");
+            }
+            let mut lines = Vec::new();
             for (neighbor, _) in router.sessions.iter().filter(|(_, s)| s.families.contains(&family)) {
                 if let Some(policy) = policy_name(neighbor, vrf.as_ref()) {
                     lines.extend(line::activation(neighbor, &policy));
                 }
             }
-            NamedLines { name: line::family(family), lines }
+            FamilyBlock { name: line::family(family), networks, lines }
         });
-        let families = families.into_iter().filter(|family| !family.lines.is_empty()).collect();
+        let families =
+            families.into_iter().filter(|f| !f.lines.is_empty() || !f.networks.is_empty()).collect();
         RouterBlock { head: line::router(router, vrf.as_ref()), lines, families, last }
     };
     model.routers.iter().map(block).collect()

@@ -38,8 +38,13 @@ fn plan(peers: &[(&str, Peer)], routes: impl Fn(&Peer) -> BTreeMap<IpNet, Arc<At
     Plan { bgp: sessions.collect(), ..Plan::default() }
 }
 
+fn at_home(plan: &Plan, last: Option<&Built>) -> Built {
+    let home = Home { node: &NodeName::from("n1"), addresses: &["192.0.2.100".parse().unwrap()] };
+    build(&home, plan, &Config::default(), last)
+}
+
 fn model(plan: &Plan) -> Model {
-    let built = build(&NodeName::from("n1"), plan, &Config::default(), None);
+    let built = at_home(plan, None);
     assert!(built.problems.is_empty(), "{:?}", built.problems);
     let (model, problems) = merge(&built.object, &BTreeMap::new());
     assert!(problems.is_empty(), "{problems:?}");
@@ -73,7 +78,7 @@ fn one_service_more_is_one_line() {
     let after = plan(&two_peers(), |_| hosts(10_001));
     let was = model(&before);
     let start = std::time::Instant::now();
-    let built = build(&NodeName::from("n1"), &after, &Config::default(), None);
+    let built = at_home(&after, None);
     let build_took = start.elapsed();
     let (is, _) = merge(&built.object, &BTreeMap::new());
     let merge_took = start.elapsed() - build_took;
@@ -181,7 +186,7 @@ fn peers_that_cannot_coexist() {
         ("f", peer("2001:db8::1", 65001)),
     ];
     let plan = plan(&peers, |_| hosts(1));
-    let built = build(&NodeName::from("n1"), &plan, &Config::default(), None);
+    let built = at_home(&plan, None);
     let problems: Vec<String> = built.problems.iter().map(ToString::to_string).collect();
     assert_eq!(
         problems,
@@ -476,16 +481,86 @@ end
 /// A new peer whose name comes first takes nobody's place.
 #[test]
 fn a_peer_that_was_there_stays() {
-    let node = NodeName::from("n1");
     let mut stranger = peer("192.0.2.9", 65001);
     stranger.my_asn = Asn::new(64999).unwrap();
     let before = plan(&[("tor", peer("192.0.2.1", 65001))], |_| hosts(1));
-    let last = build(&node, &before, &Config::default(), None);
+    let last = at_home(&before, None);
     for newcomer in [stranger, peer("192.0.2.1", 65002)] {
         let after = plan(&[("aaa", newcomer), ("tor", peer("192.0.2.1", 65001))], |_| hosts(1));
-        let built = build(&node, &after, &Config::default(), Some(&last));
+        let built = at_home(&after, Some(&last));
         assert_eq!(built.object.spec.bgp, last.object.spec.bgp);
         assert!(built.problems.iter().all(|problem| problem.object.name == "aaa"), "{:?}", built.problems);
         assert!(!built.problems.is_empty());
     }
+}
+
+/// A session with oneself is none, and is told of the peer before FRR refuses each of its lines. In another VRF the
+/// address can be somebody else's.
+#[test]
+fn a_node_is_not_its_own_peer() {
+    let mut elsewhere = peer("192.0.2.100", 65001);
+    elsewhere.vrf = Some(Word::new("red").unwrap());
+    let peers = [("a", peer("192.0.2.100", 65001)), ("b", peer("192.0.2.1", 65001)), ("c", elsewhere)];
+    let built = at_home(&plan(&peers, |_| hosts(1)), None);
+    let problems: Vec<String> = built.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        problems,
+        [
+            "BGPPeer a: spec.peerAddress: 192.0.2.100 is the node itself: nodeSelectors can leave this node out"
+        ]
+    );
+    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(model.routers.values().map(|r| r.sessions.len()).sum::<usize>(), 2);
+}
+
+/// Input: what `config` would not let through, built all the same, and a user's object.
+/// Output: what is wrong with our own object is told of the objects that users wrote.
+#[test]
+fn our_own_object_is_nobodys_fault() {
+    let mut unnumbered = peer("192.0.2.1", 65001);
+    unnumbered.neighbor = Neighbor::Interface(Word::new("eth0").unwrap());
+    unnumbered.source = Some("192.0.2.9".parse().unwrap());
+    unnumbered.vrf = Some(Word::new("red").unwrap());
+    let mut long = peer("192.0.2.2", 65001);
+    long.bfd = Some("x".repeat(64).as_str().into());
+    let plan = plan(&[("a", peer("192.0.2.3", 65001)), ("b", unnumbered), ("c", long)], |_| hosts(1));
+    let profile = crate::config::BfdProfile {
+        name: Word::new(&"x".repeat(64)).unwrap(),
+        receive_interval: None,
+        transmit_interval: None,
+        detect_multiplier: None,
+        echo_interval: None,
+        echo_mode: false,
+        passive_mode: false,
+        minimum_ttl: None,
+    };
+    let bfd = [("x".repeat(64).as_str().into(), Arc::new(profile))].into();
+    let config = Config { bfd, ..Config::default() };
+    let built = build(&Home { node: &"n1".into(), addresses: &[] }, &plan, &config, None);
+    let users =
+        [("mine".to_owned(), api::FRRConfiguration::new("mine", api::FRRConfigurationSpec::default()))]
+            .into();
+    let (_, mut problems) = merge(&built.object, &users);
+    let own = ObjectRef { kind: Kind::FRRConfiguration, name: "metallb-n1".into() };
+    assert_eq!(problems.of(&own).len(), 3);
+    problems.add(own.clone(), "spec.bgp.routers[0].id", "different router ids");
+    problems.add(own.clone(), "spec.bgp.routers[0].neighbors[1].toAdvertise.withLocalPref[0]", "odd");
+    problems.add(own, "spec.raw", "odd");
+    let told: Vec<(String, String)> =
+        built.blame(problems).iter().map(|p| (p.object.to_string(), p.field.clone())).collect();
+    let x = format!("BFDProfile {}", "x".repeat(64));
+    for (object, field) in [
+        ("BGPPeer b", "spec.sourceAddress"),
+        ("BGPPeer c", "spec.bfdProfile"),
+        (&x, "metadata.name"),
+        ("BGPPeer a", "spec.routerID"),
+        ("BGPPeer c", "spec.routerID"),
+        ("BGPPeer a", ""),
+        ("FRRConfiguration metallb-n1", "spec.raw"),
+        ("FRRConfiguration mine", "spec"),
+    ] {
+        assert!(told.contains(&(object.to_owned(), field.to_owned())), "{object} {field}: {told:#?}");
+    }
+    assert_eq!(told.len(), 8, "{told:#?}");
 }

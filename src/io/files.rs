@@ -8,6 +8,7 @@
 
 mod directory;
 mod manifest;
+mod naming;
 mod problems;
 mod status;
 
@@ -62,6 +63,7 @@ pub async fn run(
             | WatchMask::MOVE
             | WatchMask::CREATE
             | WatchMask::DELETE
+            | WatchMask::ATTRIB
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF;
         watches.add(dir, mask)?;
@@ -79,7 +81,9 @@ pub async fn run(
     loop {
         match watch().and_then(|()| directory.read()) {
             Ok(changes) => {
-                missing = false;
+                if std::mem::take(&mut missing) {
+                    tracing::info!(dir = %dir.display(), "the manifests are read again");
+                }
                 if statuses.is_some() {
                     directory.sweep();
                 }

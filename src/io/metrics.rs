@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -83,7 +83,7 @@ pub type Layer2 = Box<dyn Fn() -> BTreeMap<IpAddr, Layer2Counts> + Send>;
 struct State {
     pools: BTreeMap<PoolName, PoolUse>,
     node: Option<NodeName>,
-    announced: BTreeSet<Announced>,
+    announced: Vec<Announced>,
     problems: BTreeMap<Kind, i64>,
     layer2: Option<Layer2>,
 }
@@ -176,7 +176,10 @@ impl Metrics {
     }
 
     /// What this node announces now; the series of others go.
-    pub fn announced(&self, announced: BTreeSet<Announced>) {
+    pub fn announced(&self, mut announced: Vec<Announced>) {
+        // A status may name an address twice; a series may be there only once.
+        announced.sort_unstable();
+        announced.dedup();
         lock(&self.state).announced = announced;
     }
 
@@ -370,7 +373,8 @@ mod tests {
             protocol,
             ip: ip.parse().unwrap(),
         };
-        metrics.announced([one(Protocol::Bgp, "10.0.0.1"), one(Protocol::Layer2, "fd00::1")].into());
+        let v6 = one(Protocol::Layer2, "fd00::1");
+        metrics.announced(vec![v6.clone(), one(Protocol::Bgp, "10.0.0.1"), v6]);
         let counts = Layer2Counts { requests: 5, responses: 4, gratuitous: 3 };
         metrics.layer2(Box::new(move || [("fd00::1".parse().unwrap(), counts)].into()));
         metrics.frr_lines_applied.inc();
@@ -387,7 +391,8 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
-        metrics.announced(BTreeSet::new());
+        assert_eq!(text.lines().filter(|l| l.starts_with("metallb_speaker_announced{")).count(), 2, "{text}");
+        metrics.announced(Vec::new());
         assert!(!metrics.text().contains("metallb_speaker_announced"));
     }
 }

@@ -10,7 +10,7 @@ pub use decode::{decode, removed};
 
 use crate::{
     api,
-    config::{Input, Kind, ObjectRef},
+    config::{Input, Kind, ObjectRef, Unreadable},
     names::{Namespace, NodeName, ServiceKey},
     world::{Labels, Node, Service, Slice, SliceKey, World},
 };
@@ -55,7 +55,7 @@ pub enum Change {
     /// The store of this kind has been seen whole.
     Synced(Kind),
     /// An object that does not decode, and why; its last facts stand until it decodes or goes.
-    Unreadable(ObjectRef, String),
+    Unreadable(ObjectRef, Vec<Unreadable>),
     /// A Service.
     Service(ServiceKey, Option<Box<Service>>),
     /// What the API server answered to our own write of a Service; never brings back a Service that has gone.
@@ -87,7 +87,7 @@ pub enum Change {
 pub struct Touched {
     /// [`World::services`]; not for a mere new version.
     pub services: bool,
-    /// [`World::slices`].
+    /// [`World::slices`]; not for those of a Service that is not known, such as all those without an address.
     pub slices: bool,
     /// [`World::nodes`].
     pub nodes: bool,
@@ -173,10 +173,10 @@ impl Observed {
                 let swept = self.sweep(kind);
                 Touched { synced: self.waiting.remove(&kind) && self.waiting.is_empty(), ..swept }
             }
-            Change::Unreadable(object, why) => {
+            Change::Unreadable(object, faults) => {
                 self.saw(object.kind, || object.name.clone());
-                let before = self.input.unreadable.insert(object, why.clone());
-                Touched { config: before.as_ref() != Some(&why), ..Touched::default() }
+                let config = put(&mut self.input.unreadable, object, Some(faults));
+                Touched { config, ..Touched::default() }
             }
             Change::Service(key, facts) => self.service(key, facts),
             Change::Wrote(key, facts) => self.wrote(key, facts),
@@ -257,14 +257,17 @@ impl Observed {
         let readable = self.read(Kind::EndpointSlice, || slice_name(&namespace, &name), facts.is_some());
         let id = (namespace, name.clone());
         let owner = facts.as_ref().map(|(owner, _)| owner);
+        let services = &self.world.services;
         let mut slices = false;
         if self.owners.get(&id) != owner
             && let Some(old) = self.owners.remove(&id)
         {
-            slices |= self.world.slices.remove(&(old, name.clone())).is_some();
+            let known = services.contains_key(&old);
+            slices |= self.world.slices.remove(&(old, name.clone())).is_some() && known;
         }
         if let Some((owner, facts)) = facts {
-            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts));
+            let known = services.contains_key(&owner);
+            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts)) && known;
             self.owners.insert(id, owner);
         }
         Touched { slices, ..readable }

@@ -109,7 +109,7 @@ impl Visit for Fields {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
@@ -126,7 +126,8 @@ mod tests {
         }
     }
 
-    fn lines(level: LogLevel, log: impl FnOnce()) -> Vec<Value> {
+    /// What `log` logs in this thread.
+    pub(crate) fn lines(level: LogLevel, log: impl FnOnce()) -> Vec<Value> {
         let buffer = Buffer::default();
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::registry().with(layer(level, move || writer.clone()));

@@ -116,7 +116,9 @@ impl Case {
     }
 
     fn why(&self, me: &str, protocol: Protocol) -> Result<(), Reason> {
-        self.plan(me).why[&(ServiceKey::new("default", "s"), protocol)].clone()
+        let plan = self.plan(me);
+        let verdict = plan.why.iter().find(|v| v.service == ServiceKey::new("default", "s")).unwrap();
+        verdict.by_protocol().find(|(p, _)| *p == protocol).unwrap().1.clone()
     }
 
     fn owners(&self) -> Vec<String> {

@@ -33,21 +33,40 @@ pub(super) struct Allocator {
     /// Statuses that are on their way: what they say counts already, and none is followed by a second one for the same
     /// Service before it is answered.
     writing: UnderWay,
-    /// The versions that they were decided on.
-    versions: BTreeMap<ServiceKey, Arc<str>>,
+    /// What else belongs to them.
+    sent: BTreeMap<ServiceKey, Sent>,
     /// Services whose status could not be written: not tried again before [`Allocator::retry`].
     resting: BTreeSet<ServiceKey>,
+    /// Services whose last status could not be written, which has been told.
+    unwritten: BTreeSet<ServiceKey>,
     /// The last reason told about each Service, so that an event marks a transition.
     told: BTreeMap<ServiceKey, Reason>,
     stale: bool,
 }
 
+/// A status on its way.
+struct Sent {
+    /// The version that it was decided on.
+    version: Arc<str>,
+    /// What is told when it has arrived.
+    news: Vec<Event>,
+}
+
 /// What a pass asks the shell to do.
 #[derive(Debug, Default)]
 pub(super) struct Effects {
-    /// Statuses to write, each with what to tell once it is on its way.
-    pub(super) statuses: Vec<(Status, Vec<Event>)>,
+    /// Statuses to write.
+    pub(super) statuses: Vec<Status>,
     /// Events to send.
+    pub(super) events: Vec<Event>,
+}
+
+/// What follows from the answer to a status.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Answered {
+    /// Whether it must be tried again later.
+    pub(super) again: bool,
+    /// Events to send: what was written is so only now.
     pub(super) events: Vec<Event>,
 }
 
@@ -62,8 +81,9 @@ impl Allocator {
             problems: Problems::default(),
             outcomes: BTreeMap::new(),
             writing: UnderWay::new(),
-            versions: BTreeMap::new(),
+            sent: BTreeMap::new(),
             resting: BTreeSet::new(),
+            unwritten: BTreeSet::new(),
             told: BTreeMap::new(),
             stale: true,
         }
@@ -98,12 +118,15 @@ impl Allocator {
         self.stale |= touched.any();
     }
 
-    /// Takes in what became of a status; whether it must be tried again later.
-    pub(super) fn wrote(&mut self, wrote: Wrote) -> bool {
+    /// Takes in what became of a status.
+    pub(super) fn wrote(&mut self, wrote: Wrote) -> Answered {
         self.writing.remove(&wrote.key);
-        let version = self.versions.remove(&wrote.key);
+        let sent = self.sent.remove(&wrote.key);
         match wrote.result {
             Ok(change) => {
+                if self.unwritten.remove(&wrote.key) {
+                    tracing::info!(service = %wrote.key, "the status is written again");
+                }
                 let touched = self.observed.apply(change);
                 if self.is_as_decided(&wrote.key) {
                     self.stale |= touched.config;
@@ -113,26 +136,30 @@ impl Allocator {
                     self.note(touched);
                     self.stale = true;
                 }
-                false
+                Answered { again: false, events: sent.map(|sent| sent.news).unwrap_or_default() }
             }
             Err(Refused::Conflict) => {
                 // Decided anew on what the Service is now, which the watch has told already or is about to tell.
                 let now = self.observed.world.services.get(&wrote.key).map(|service| &service.version);
-                if now == version.as_ref() {
+                if now == sent.as_ref().map(|sent| &sent.version) {
                     self.resting.insert(wrote.key);
                 } else {
                     self.stale = true;
                 }
-                true
+                Answered { again: true, ..Answered::default() }
             }
             Err(Refused::Gone) => {
                 self.stale = true;
-                false
+                Answered::default()
             }
             Err(refused @ (Refused::Forbidden(_) | Refused::Failed(_))) => {
-                tracing::error!(service = %wrote.key, fault = %refused, "the status was not written");
+                if self.unwritten.insert(wrote.key.clone()) {
+                    tracing::error!(service = %wrote.key, fault = %refused, "the status was not written: trying again");
+                } else {
+                    tracing::debug!(service = %wrote.key, fault = %refused, "the status was not written again");
+                }
                 self.resting.insert(wrote.key);
-                true
+                Answered { again: true, ..Answered::default() }
             }
         }
     }
@@ -140,7 +167,7 @@ impl Allocator {
     /// Gives up waiting for the status of `key`: the writer had no room for it. The next answer makes room.
     pub(super) fn unsent(&mut self, key: &ServiceKey) {
         self.writing.remove(key);
-        self.versions.remove(key);
+        self.sent.remove(key);
         self.stale = true;
     }
 
@@ -169,6 +196,7 @@ impl Allocator {
         let world = &self.observed.world;
         self.outcomes = alloc::assign(&self.config, world, &self.class, &self.writing);
         self.told.retain(|key, _| world.services.contains_key(key));
+        self.unwritten.retain(|key| world.services.contains_key(key));
         // Both maps have the same keys: there is an outcome for every Service.
         for ((key, outcome), service) in self.outcomes.iter().zip(world.services.values()) {
             if let Some(target) = target(outcome).filter(|target| !target.is_shown_by(service))
@@ -176,14 +204,15 @@ impl Allocator {
                 && !self.writing.contains_key(key)
             {
                 self.writing.insert(key.clone(), target.ips.to_vec());
-                self.versions.insert(key.clone(), service.version.clone());
+                let news = assignment(key, service, outcome);
+                self.sent.insert(key.clone(), Sent { version: service.version.clone(), news });
                 let status = Status {
                     key: key.clone(),
                     version: service.version.clone(),
                     ips: target.ips.to_vec(),
                     pool: target.pool.cloned(),
                 };
-                effects.statuses.push((status, assignment(key, service, outcome)));
+                effects.statuses.push(status);
             }
             effects.events.extend(complaint(&mut self.told, key, service, outcome));
         }

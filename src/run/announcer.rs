@@ -11,7 +11,7 @@ use crate::{
     },
     names::{NodeName, ServiceKey},
     net::Interfaces,
-    plan::{self, Plan, Protocol, Reason, Viewpoint},
+    plan::{self, Plan, Protocol, Reason, Verdict, Viewpoint},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -93,11 +93,14 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
-        let built = frr::build(&self.me.node, &plan, &self.config, self.built.as_ref());
+        let node = &self.me.node;
+        let facts = self.observed.world.nodes.get(node);
+        let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
+        let built = frr::build(&home, &plan, &self.config, self.built.as_ref());
         let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
-        self.unfit.extend(unfit);
+        self.unfit.extend(built.blame(unfit));
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, plan);
         self.before = self.built.is_some().then_some(before);
@@ -139,12 +142,17 @@ impl Announcer {
         vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
     }
 
-    /// What is announced: Service, protocol, address.
+    /// What is announced: Service, protocol, address, in that order.
     pub(super) fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
-        self.plan.why.iter().filter(|(_, why)| why.is_ok()).flat_map(|((key, protocol), _)| {
-            let service = self.observed.world.services.get(key);
-            let ips = service.into_iter().flat_map(|s| s.addresses().flatten());
-            ips.map(move |ip| (key, *protocol, ip))
+        let mut verdicts = self.plan.why.iter().peekable();
+        // One walk over both, which have the same order.
+        self.observed.world.services.iter().flat_map(move |(key, service)| {
+            while verdicts.next_if(|verdict| verdict.service < *key).is_some() {}
+            let verdict = verdicts.next_if(|verdict| verdict.service == *key);
+            let announced = verdict.into_iter().flat_map(Verdict::by_protocol).filter(|(_, why)| why.is_ok());
+            announced.flat_map(move |(protocol, _)| {
+                service.addresses().flatten().map(move |ip| (key, protocol, ip))
+            })
         })
     }
 
@@ -154,12 +162,19 @@ impl Announcer {
         let Some(before) = self.before.take() else { return Vec::new() };
         let mut events = Vec::new();
         let mut old = before.why.iter().peekable();
-        for (id, why) in &self.plan.why {
-            while let Some(gone) = old.next_if(|(other, _)| *other < id) {
+        for verdict in &self.plan.why {
+            while let Some(gone) = old.next_if(|other| other.service < verdict.service) {
                 log_gone(gone);
             }
-            let was = old.next_if(|(other, _)| *other == id).map(|(_, why)| why);
-            events.extend(self.change(id, was, why));
+            let was = old.next_if(|other| other.service == verdict.service);
+            if was == Some(verdict) {
+                continue;
+            }
+            for (protocol, why) in verdict.by_protocol() {
+                let was =
+                    was.into_iter().flat_map(Verdict::by_protocol).find(|(other, _)| *other == protocol);
+                events.extend(self.change(&verdict.service, protocol, was.map(|(_, why)| why), why));
+            }
         }
         old.for_each(log_gone);
         events
@@ -167,7 +182,8 @@ impl Announcer {
 
     fn change(
         &self,
-        (key, protocol): &(ServiceKey, Protocol),
+        key: &ServiceKey,
+        protocol: Protocol,
         was: Option<&Result<(), Reason>>,
         why: &Result<(), Reason>,
     ) -> Option<Event> {
@@ -194,8 +210,8 @@ impl Announcer {
     }
 }
 
-fn log_gone(((key, protocol), why): (&(ServiceKey, Protocol), &Result<(), Reason>)) {
-    if why.is_ok() {
-        tracing::info!(service = %key, %protocol, "withdrawn: the Service is gone");
+fn log_gone(verdict: &Verdict) {
+    for (protocol, _) in verdict.by_protocol().filter(|(_, why)| why.is_ok()) {
+        tracing::info!(service = %verdict.service, %protocol, "withdrawn: the Service is gone");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Stop,
-    allocator::{Allocator, Effects},
+    allocator::{Allocator, Answered, Effects},
     report::Told,
     serve::{self, send_if_new},
     source::{self, Attached},
@@ -66,7 +66,9 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             Event::Wrote(answer) => {
                 let failed = matches!(answer.result, Err(Refused::Forbidden(_) | Refused::Failed(_)));
                 metrics.update_errors.inc_by(u64::from(failed));
-                if allocator.wrote(answer) {
+                let Answered { again, events: news } = allocator.wrote(answer);
+                news.into_iter().for_each(|event| events.publish(event));
+                if again {
                     retry = retry.or_else(|| Some(super::after(pause)));
                 } else {
                     pause = RETRY.0;
@@ -85,13 +87,15 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         }
         send_if_new(&missing, serve::waiting_for(&allocator.observed));
         let start = super::after(Duration::ZERO);
-        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else { continue };
+        let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else {
+            told.again(&allocator.problems);
+            continue;
+        };
         tracing::debug!(statuses = wanted.len(), us = start.elapsed().as_micros(), "decided");
-        for (status, news) in wanted {
+        for status in wanted {
             let key = status.key.clone();
-            match statuses.try_send(status) {
-                Ok(()) => news.into_iter().for_each(|event| events.publish(event)),
-                Err(_) => allocator.unsent(&key),
+            if statuses.try_send(status).is_err() {
+                allocator.unsent(&key);
             }
         }
         news.into_iter().for_each(|event| events.publish(event));

@@ -26,7 +26,7 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
     let mut allocator = Allocator::new(Class::default(), read(Role::Controller)?);
     allocator.refresh();
     let mut observed = read(Role::Speaker)?;
-    for (status, _) in allocator.decide().context("the directory was not read whole")?.statuses {
+    for status in allocator.decide().context("the directory was not read whole")?.statuses {
         if let Some(service) = observed.world.services.get_mut(&status.key) {
             service.ingress = status.ips.iter().map(|ip| Ingress::Ip((*ip).into())).collect();
         }

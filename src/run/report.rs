@@ -12,6 +12,8 @@ pub(super) struct Told {
     problems: BTreeSet<Problem>,
     /// The manifest directory, where they are also written down, and who writes.
     file: Option<(PathBuf, String)>,
+    /// Whether the file does not say what it should, since it could not be written.
+    unwritten: bool,
     first: bool,
 }
 
@@ -22,13 +24,13 @@ impl Told {
             Source::Api(_) => None,
             Source::Manifests(dir) => Some((dir.clone(), component)),
         };
-        Self { problems: BTreeSet::new(), file, first: true }
+        Self { problems: BTreeSet::new(), file, unwritten: false, first: true }
     }
 
     /// Tells what is new in `problems` and what is gone from them.
     pub(super) fn tell(&mut self, problems: &Problems) {
         if !self.first && problems.iter().eq(&self.problems) {
-            return;
+            return self.again(problems);
         }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
         for problem in now.difference(&self.problems) {
@@ -42,13 +44,34 @@ impl Told {
         for problem in self.problems.difference(&now) {
             tracing::info!(object = %problem.object, field = problem.field, "problem is gone");
         }
-        if let Some((dir, component)) = &self.file
-            && let Err(fault) = files::write_problems(dir, component, problems)
-        {
-            tracing::debug!(fault = format!("{fault:#}"), "problems are not written down");
-        }
+        self.write(problems);
         self.problems = now;
         self.first = false;
+    }
+
+    /// Writes down what could not be written before.
+    pub(super) fn again(&mut self, problems: &Problems) {
+        if self.unwritten {
+            self.write(problems);
+        }
+    }
+
+    /// Writes the problems down, where there is a directory; says once that it does not work, and once that it does again.
+    fn write(&mut self, problems: &Problems) {
+        let Some((dir, component)) = &self.file else { return };
+        match files::write_problems(dir, component, problems) {
+            Ok(()) if std::mem::take(&mut self.unwritten) => {
+                tracing::info!(dir = %dir.display(), "problems are written down again");
+            }
+            Ok(()) => {}
+            Err(fault) if std::mem::replace(&mut self.unwritten, true) => {
+                tracing::debug!(fault = format!("{fault:#}"), "problems are still not written down");
+            }
+            Err(fault) => {
+                let fault = format!("{fault:#}");
+                tracing::error!(fault, "problems cannot be written down: they are in the log alone");
+            }
+        }
     }
 }
 
@@ -107,6 +130,38 @@ pub(super) fn mask(line: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::{Kind, ObjectRef},
+        io::{settings::LogLevel, telemetry::tests::lines as log_of},
+    };
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_once_and_so_is_its_return() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut told = Told::new(&Source::Manifests(dir.path().into()), "controller".into());
+        let mut problems = Problems::default();
+        let mut tell = |name: &str| {
+            problems.add(ObjectRef { kind: Kind::BGPPeer, name: name.into() }, "spec", "is wrong");
+            let lines = log_of(LogLevel::Info, || {
+                told.tell(&problems);
+                told.tell(&problems);
+            });
+            lines.into_iter().filter(|line| line["object"].is_null()).collect::<Vec<_>>()
+        };
+        // Not a directory: nobody, not even root, can write below it.
+        std::fs::write(dir.path().join("status"), "").unwrap();
+        let [line] = &tell("a")[..] else { panic!("not one line") };
+        assert_eq!(line["level"], "error");
+        assert!(line["fault"].as_str().unwrap().contains("problems.controller.yaml"), "{line}");
+        assert!(tell("b").is_empty(), "said before");
+        std::fs::remove_file(dir.path().join("status")).unwrap();
+        // The same problems: they are written all the same.
+        let lines = log_of(LogLevel::Info, || told.tell(&problems));
+        assert_eq!((lines.len(), &lines[0]["level"]), (1, &"info".into()), "{lines:?}");
+        let text = std::fs::read_to_string(dir.path().join("status/problems.controller.yaml")).unwrap();
+        assert!(text.contains("BGPPeer b"), "{text}");
+        assert!(log_of(LogLevel::Info, || told.tell(&problems)).is_empty());
+    }
 
     #[test]
     fn no_password_is_logged() {

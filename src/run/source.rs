@@ -23,8 +23,9 @@ const CHANGES: usize = 1024;
 /// does not fit is decided again with the next answer.
 const STATUSES: usize = 65_536;
 
-/// Events under way to their writer.
-const EVENTS: usize = 1024;
+/// Events under way to their writer, who takes 20 a second: as many as a burst of Services has, which is over minutes
+/// later; beyond that they are dropped and counted.
+const EVENTS: usize = 16_384;
 
 /// The channels of a source.
 pub(super) struct Attached {

@@ -1,6 +1,6 @@
 //! What is known of a Service.
 
-use super::Labels;
+use super::{Labels, Misfit, misfit};
 use crate::{names::ServiceKey, net::Family};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1 as core;
@@ -139,6 +139,8 @@ pub struct Service {
     pub selector: Labels,
     /// `status.loadBalancer.ingress`.
     pub ingress: Vec<Ingress>,
+    /// What its manifest says that no API server would take; the fields above are then not to be relied on.
+    pub misfit: Option<Arc<Misfit>>,
 }
 
 impl Service {
@@ -165,6 +167,10 @@ impl Service {
                 .into_iter()
                 .filter(|(key, _)| ours(key))
                 .collect(),
+            misfit: match origin {
+                Origin::Api => None,
+                Origin::Manifests => misfit::of(&spec).map(Arc::new),
+            },
             load_balancer: spec.type_.as_deref() == Some("LoadBalancer"),
             class: spec.load_balancer_class.as_deref().map(Arc::from),
             load_balancer_ip: spec.load_balancer_ip.as_deref().filter(|ip| !ip.is_empty()).map(Arc::from),
@@ -271,6 +277,9 @@ mod tests {
         assert_eq!(observe(spec, Origin::Manifests).families, [Family::V4]);
         let spec = serde_json::json!({"spec": {"ipFamilies": ["IPv6"]}});
         assert_eq!(observe(spec, Origin::Manifests).families, [Family::V6]);
+        let spec = serde_json::json!({"spec": {"type": "LoadBalancer", "ipFamilies": ["IPv9"]}});
+        assert!(observe(spec.clone(), Origin::Manifests).misfit.is_some());
+        assert!(observe(spec, Origin::Api).misfit.is_none());
     }
 
     #[test]

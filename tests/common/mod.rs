@@ -1,6 +1,6 @@
 //! What several tests need: objects, from JSON or YAML, as the input of the configuration.
 
-use ferrolb::config::{Input, Kind, ObjectRef};
+use ferrolb::config::{Input, Kind, ObjectRef, Unreadable};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -30,13 +30,13 @@ fn put(input: &mut Input, object: Value) {
 
 fn decode<T: serde::de::DeserializeOwned>(
     objects: &mut BTreeMap<String, T>,
-    unreadable: &mut BTreeMap<ObjectRef, String>,
+    unreadable: &mut BTreeMap<ObjectRef, Vec<Unreadable>>,
     kind: Kind,
     name: String,
     object: Value,
 ) {
     match serde_json::from_value(object) {
         Ok(object) => drop(objects.insert(name, object)),
-        Err(e) => drop(unreadable.insert(ObjectRef { kind, name }, e.to_string())),
+        Err(e) => drop(unreadable.insert(ObjectRef { kind, name }, vec![Unreadable::new("", e)])),
     }
 }

@@ -182,7 +182,7 @@ impl Bench {
 
     async fn announce(&self, client: &kube::Client, name: &str) -> Result<Announced> {
         population::create_slice(client, name).await?;
-        let position = self.monitor.position();
+        let position = self.monitor.position()?;
         let start = SystemTime::now();
         population::create_service(client, name).await?;
         let written = start.elapsed()?;
@@ -190,7 +190,7 @@ impl Bench {
             event.change == Change::Added && event.address.octets().starts_with(&POOL_START)
         })?;
         let announced = added.at.duration_since(start)?;
-        let position = self.monitor.position();
+        let position = self.monitor.position()?;
         population::delete(client, name).await?;
         self.monitor.wait(position, PATIENCE, &format!("the end of the route of {name}"), |event| {
             event.change == Change::Deleted && event.address == added.address
@@ -205,14 +205,14 @@ impl Bench {
         for line in ["configure terminal", &format!("router bgp {NODE_ASN}"), "address-family ipv4 unicast"] {
             vty.say(line)?;
         }
-        let position = self.monitor.position();
+        let position = self.monitor.position()?;
         let start = SystemTime::now();
         vty.say(&format!("network {address}/32{class}"))?;
         let added = self.monitor.wait(position, PATIENCE, "the route written by hand", |event| {
             event.change == Change::Added && event.address == address
         })?;
         let took = added.at.duration_since(start)?;
-        let position = self.monitor.position();
+        let position = self.monitor.position()?;
         vty.say(&format!("no network {address}/32{class}"))?;
         self.monitor.wait(position, PATIENCE, "the end of the route written by hand", |event| {
             event.change == Change::Deleted && event.address == address

@@ -35,7 +35,8 @@ fn run() -> Result<()> {
         }
         ["cluster"] => show::run(),
         ["machine", dir] => machine::live(&PathBuf::from(dir)),
-        ["victim"] => victim(),
+        ["victim"] => victim(false),
+        ["victim", "--kept"] => victim(true),
         ["down", rest @ ..] if rest.len() < 2 => clean::down(rest.first().copied()).map(|ended| {
             for id in ended {
                 eprintln!("{id} is down");
@@ -45,9 +46,12 @@ fn run() -> Result<()> {
     }
 }
 
-/// A lab that waits to be killed: what the clean-up tests end in every way there is.
-fn victim() -> Result<()> {
+/// A lab that waits to be killed, as one at work or as one left up: what the clean-up tests end in every way there is.
+fn victim(kept: bool) -> Result<()> {
     let warden = Warden::start()?;
+    if kept {
+        warden.note_kept()?;
+    }
     let net = Net::create(&warden, "a")?;
     let parent = net.command("sh").args(["-c", "sleep 1000 & wait"]).start(&warden)?;
     parent.wait_for(Duration::from_secs(5), "the grandchild", || {

@@ -50,18 +50,25 @@ pub fn clean(dir: &Path) -> Result<()> {
     fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
 }
 
-/// Ends every lab on this machine, or the one of this name: its harness is asked to end, and its warden cleans; where
-/// neither lives, this cleans. Gives the names of those ended.
+/// Ends the lab of this name or, without a name, the labs that nobody uses any more: those that were left up on purpose,
+/// and those whose harness is dead. Every other lab belongs to a harness at work, and is left alone. A harness that
+/// lives is asked to end, and its warden cleans; where neither lives, this cleans. Gives the names of those ended.
 ///
 /// # Errors
-/// When a lab stays.
+/// When a lab stays, or there is none of this name.
 pub fn down(only: Option<&str>) -> Result<Vec<String>> {
     let mut ended = Vec::new();
     for (id, dir) in labs()? {
-        if only.is_some_and(|only| only != id) {
+        let state = match State::read(&dir) {
+            Ok(state) => state,
+            // ended by itself meanwhile
+            Err(_) if !dir.exists() => continue,
+            Err(error) => return Err(error),
+        };
+        if only.map_or_else(|| !state.left_over(), |only| only != id) {
             continue;
         }
-        if let Some((owner, birth)) = State::read(&dir)?.owner {
+        if let Some((owner, birth)) = state.owner {
             send(owner, birth, Signal::SIGTERM);
         }
         let gone = wait::until_true(Duration::from_secs(15), "the warden to clean", || Ok(!dir.exists()));
@@ -103,6 +110,8 @@ pub fn birth(pid: u32) -> Option<u64> {
 #[derive(Debug, Default)]
 struct State {
     owner: Option<(u32, u64)>,
+    /// Whether its owner only waits for `lab down`.
+    kept: bool,
     processes: BTreeSet<(u32, u64)>,
     nets: BTreeSet<String>,
     cgroups: BTreeSet<String>,
@@ -117,6 +126,7 @@ impl State {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["owner", pid, birth] => state.owner = Some((pid.parse()?, birth.parse()?)),
+                ["kept"] => state.kept = true,
                 ["pid", pid, birth] => {
                     state.processes.insert((pid.parse()?, birth.parse()?));
                 }
@@ -131,6 +141,11 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// Whether nobody uses the lab any more. Without an owner in its state it is just being made.
+    fn left_over(&self) -> bool {
+        self.kept || self.owner.is_some_and(|(pid, born)| birth(pid) != Some(born) || !lives(pid))
     }
 
     /// The noted processes that still live, and all that live inside the lab's namespaces.
@@ -170,7 +185,8 @@ fn end_processes(state: &State) -> Result<()> {
     bail!("these processes do not end: {:?}", state.living()?)
 }
 
-fn send(pid: u32, born: u64, signal: Signal) {
+/// Sends a signal to the process of this pid and birth; to none when it has ended.
+pub fn send(pid: u32, born: u64, signal: Signal) {
     if birth(pid) == Some(born)
         && let Ok(pid) = i32::try_from(pid)
     {

@@ -3,7 +3,7 @@
 use super::{Faults, optional};
 use crate::{
     api,
-    config::{Neighbor, RemoteAs, Timers},
+    config::{Neighbor, Peer, RemoteAs, Timers},
     frr::{BfdProfile, Session},
     names::{Asn, Word},
     net::Family,
@@ -16,12 +16,6 @@ use std::{
 
 /// FRR's defaults of `timers`, where only one of the two is given.
 const DEFAULT: Timers = Timers { keepalive: 60, hold: 180 };
-
-/// The longest password that FRR takes.
-const LONGEST_PASSWORD: usize = 80;
-
-/// The longest name of an interface (`IFNAMSIZ` less its end).
-const LONGEST_INTERFACE: usize = 15;
 
 /// The session that `from` describes; `None` after a fault that would make it another session than was meant.
 pub(super) fn session(
@@ -67,12 +61,12 @@ fn read(
     let neighbor = match (from.address.as_str(), from.interface.as_str()) {
         ("", "") => return fault("address", "has no address and no interface"),
         ("", interface) => match Word::new(interface) {
-            Ok(name) if name.as_str().len() <= LONGEST_INTERFACE => Neighbor::Interface(name),
-            Ok(_) => return fault("interface", format_args!("is longer than {LONGEST_INTERFACE} bytes")),
+            Ok(name) if name.as_str().len() <= Peer::INTERFACE_MAX => Neighbor::Interface(name),
+            Ok(_) => return fault("interface", format_args!("is longer than {} bytes", Peer::INTERFACE_MAX)),
             Err(e) => return fault("interface", e),
         },
-        (address, "") => match address.parse() {
-            Ok(ip) => Neighbor::Address(ip),
+        (address, "") => match address.parse::<IpAddr>() {
+            Ok(ip) => Neighbor::Address(ip.to_canonical()),
             Err(_) => return fault("address", format_args!("{address:?} is not an IP address")),
         },
         _ => return fault("address", "has both Address and Interface specified"),
@@ -99,8 +93,8 @@ fn read(
     if !from.password_secret.name.is_empty() {
         return fault("passwordSecret", "is not implemented yet");
     }
-    if from.password.len() > LONGEST_PASSWORD {
-        return fault("password", format_args!("is longer than {LONGEST_PASSWORD} bytes"));
+    if from.password.len() > Peer::PASSWORD_MAX {
+        return fault("password", format_args!("is longer than {} bytes", Peer::PASSWORD_MAX));
     }
     let numbered = matches!(neighbor, Neighbor::Address(_));
     if !numbered && !from.source_address.is_empty() {

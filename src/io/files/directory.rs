@@ -5,7 +5,7 @@ use super::{
     status::{self, Entry},
 };
 use crate::{
-    config::{Kind, ObjectRef},
+    config::{Kind, ObjectRef, Unreadable},
     io::{
         observe::{Change, Role, decode},
         write::{Refused, Status},
@@ -27,13 +27,30 @@ pub(super) struct Directory {
     dir: PathBuf,
     namespace: String,
     role: Role,
-    files: BTreeMap<String, File>,
+    files: BTreeMap<Arc<str>, File>,
+    /// The file that each object was taken from last.
+    served: BTreeMap<Name, Arc<str>>,
     statuses: BTreeMap<ServiceKey, Entry>,
     services: BTreeMap<ServiceKey, Known>,
+    /// Services that are gone, but whose status could not be removed, which has been told.
+    unswept: BTreeSet<ServiceKey>,
     /// Whether everything parsed.
     whole: bool,
     /// Counts up with every change of a Service: the resource version of a directory.
     version: u64,
+}
+
+/// What an object is called, by kind and as an [`ObjectRef`] has it.
+type Name = (Kind, String);
+
+/// An object in its place.
+struct Found<'a> {
+    file: &'a Arc<str>,
+    /// The file, and which of its documents.
+    place: String,
+    /// Whether its document does not parse now, and this is what it said last.
+    kept: bool,
+    object: &'a Object,
 }
 
 /// A file as it was read last.
@@ -62,8 +79,10 @@ impl Directory {
             namespace: namespace.into(),
             role,
             files: BTreeMap::new(),
+            served: BTreeMap::new(),
             statuses: BTreeMap::new(),
             services: BTreeMap::new(),
+            unswept: BTreeSet::new(),
             whole: false,
             version: 0,
         }
@@ -76,7 +95,7 @@ impl Directory {
         let kinds = || self.role.kinds().iter().copied().chain([Kind::File]);
         let mut changes: Vec<Change> = kinds().map(Change::Listing).collect();
         let end: Vec<Change> = kinds().map(Change::Synced).collect();
-        let mut problems = Vec::new();
+        let mut problems = BTreeMap::new();
         let objects = self.objects(&mut problems);
         let mut gone: BTreeSet<ServiceKey> = self.services.keys().cloned().collect();
         for object in objects {
@@ -88,7 +107,7 @@ impl Directory {
                 let reference = ObjectRef { kind: object.kind, name: full_name(&object) };
                 changes.extend(
                     decode(object.kind, Value::clone(&object.value), Origin::Manifests)
-                        .unwrap_or_else(|why| Some(Change::Unreadable(reference, why))),
+                        .unwrap_or_else(|why| Some(Change::Unreadable(reference, vec![why]))),
                 );
             }
         }
@@ -107,12 +126,20 @@ impl Directory {
 
     /// Removes the statuses of Services that are gone. Not while something does not parse: a Service may be in it, and
     /// its address must still be there when it is mended.
-    pub(super) fn sweep(&self) {
+    pub(super) fn sweep(&mut self) {
         for key in self.statuses.keys().filter(|key| self.whole && !self.services.contains_key(key)) {
-            if let Err(fault) = status::remove(&self.dir, key) {
-                tracing::warn!(service = %key, %fault, "cannot remove the status of a Service that is gone");
+            match status::remove(&self.dir, key) {
+                Err(fault) if self.unswept.insert(key.clone()) => {
+                    tracing::error!(service = %key, %fault, "cannot remove the status of a Service that is gone");
+                }
+                Err(_) => {}
+                Ok(()) if self.unswept.remove(key) => {
+                    tracing::info!(service = %key, "the status of a Service that is gone was removed");
+                }
+                Ok(()) => {}
             }
         }
+        self.unswept.retain(|key| self.statuses.contains_key(key));
     }
 
     /// Carries out `wanted`.
@@ -153,75 +180,80 @@ impl Directory {
                 Change::Service(key, Some(facts))
             }
             Ok(_) => Change::Service(key.clone(), None),
-            Err(why) => Change::Unreadable(ObjectRef { kind: Kind::Service, name: key.to_string() }, why),
+            Err(why) => {
+                Change::Unreadable(ObjectRef { kind: Kind::Service, name: key.to_string() }, vec![why])
+            }
         }
     }
 
     /// The objects of our role, each once; with every fault by the place where it is.
-    fn objects(&self, problems: &mut Vec<(String, String)>) -> Vec<Object> {
-        let mut seen: BTreeMap<(Kind, String), String> = BTreeMap::new();
-        let mut objects = Vec::new();
-        let mut faults: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, file) in &self.files {
-            if let Some(why) = &file.fault {
-                faults.entry(name.clone()).or_default().push(why.clone());
+    fn objects(&mut self, problems: &mut BTreeMap<String, Vec<Unreadable>>) -> Vec<Object> {
+        let mut found: BTreeMap<Name, Vec<Found<'_>>> = BTreeMap::new();
+        let mut fault = |place: String, why| problems.entry(place).or_default().push(why);
+        for (file, content) in &self.files {
+            if let Some(why) = &content.fault {
+                fault(file.to_string(), Unreadable::new("", why));
             }
-            for (at, document) in file.documents.iter().enumerate() {
-                let place = match file.documents.len() {
-                    1 => name.clone(),
-                    _ => format!("{name}, document {}", at.saturating_add(1)),
+            for (at, document) in content.documents.iter().enumerate() {
+                let place = match content.documents.len() {
+                    1 => file.to_string(),
+                    _ => format!("{file}, document {}", at.saturating_add(1)),
                 };
-                let faults = faults.entry(place).or_default();
-                faults.extend(document.refused.iter().cloned());
-                match &document.objects {
-                    Err(why) => faults.push(why.clone()),
-                    Ok(all) => {
-                        for object in all {
-                            match self.take(object, name, &mut seen) {
-                                Ok(taken) => objects.extend(taken),
-                                Err(why) => faults.push(why),
-                            }
-                        }
+                document.refused.iter().for_each(|why| fault(place.clone(), why.clone()));
+                let (objects, kept) = match &document.objects {
+                    Ok(objects) => (objects, false),
+                    Err(why) => {
+                        fault(place.clone(), Unreadable::new("", why));
+                        let Some(objects) = content.kept.get(&at) else { continue };
+                        (objects, true)
                     }
+                };
+                for object in objects {
+                    if let Err(why) = self.is_for_us(object) {
+                        if !kept {
+                            fault(place.clone(), why);
+                        }
+                        continue;
+                    }
+                    let place = place.clone();
+                    let name = (object.kind, full_name(object));
+                    found.entry(name).or_default().push(Found { file, place, kept, object });
                 }
             }
         }
-        // After all that parses: an object that moved from a document that broke is not there twice.
-        for (name, file) in &self.files {
-            let broken = |at: &usize| file.documents.get(*at).is_some_and(|d| d.objects.is_err());
-            for (_, kept) in file.kept.iter().filter(|(at, _)| broken(at)) {
-                for object in kept {
-                    objects.extend(self.take(object, name, &mut seen).ok().flatten());
-                }
+        let mut served = BTreeMap::new();
+        let mut objects = Vec::new();
+        for (name, all) in found {
+            // What was there first stays, whatever a newcomer's file is called. Then what parses: an object that moved
+            // from a document that broke is not there twice. Then the order of files.
+            let was = self.served.get(&name);
+            let Some(first) = all.iter().min_by_key(|it| (Some(it.file) != was, it.kept)) else { continue };
+            for other in all.iter().filter(|it| !it.kept && !std::ptr::eq(*it, first)) {
+                let (kind, name) = &name;
+                let what = format!("{kind} {name} is in {} already: the one here is left out", first.place);
+                fault(other.place.clone(), Unreadable::new("", what));
+            }
+            served.insert(name, first.file.clone());
+            if self.role.kinds().contains(&first.object.kind) {
+                objects.push(first.object.clone());
             }
         }
-        problems.extend(
-            faults
-                .into_iter()
-                .filter(|(_, whys)| !whys.is_empty())
-                .map(|(place, whys)| (place, whys.join("; "))),
-        );
+        self.served = served;
         objects
     }
 
-    /// `object`, if it is for us and the first of its name.
-    fn take(
-        &self,
-        object: &Object,
-        file: &str,
-        seen: &mut BTreeMap<(Kind, String), String>,
-    ) -> Result<Option<Object>, String> {
-        let name = full_name(object);
-        if let Some(first) = seen.get(&(object.kind, name.clone())) {
-            return Err(format!("{} {name} is in {first} already; this one is left out", object.kind));
+    /// Whether `object` is in a namespace that is read.
+    fn is_for_us(&self, object: &Object) -> Result<(), Unreadable> {
+        let Object { kind, name, .. } = object;
+        let core = matches!(kind, Kind::Service | Kind::EndpointSlice | Kind::Node | Kind::Namespace);
+        match &object.namespace {
+            Some(other) if !core && *other != self.namespace => {
+                let ours = &self.namespace;
+                let what = format!("{kind} {name} is in namespace {other}: only those in {ours} are read");
+                Err(Unreadable::new("metadata.namespace", what))
+            }
+            _ => Ok(()),
         }
-        let core = matches!(object.kind, Kind::Service | Kind::EndpointSlice | Kind::Node | Kind::Namespace);
-        if !core && let Some(other) = object.namespace.as_ref().filter(|n| **n != self.namespace) {
-            let (kind, ours) = (object.kind, &self.namespace);
-            return Err(format!("{kind} {name} is in namespace {other}: only those in {ours} are read"));
-        }
-        seen.insert((object.kind, name), file.to_owned());
-        Ok(self.role.kinds().contains(&object.kind).then(|| object.clone()))
     }
 
     /// Reads the files that changed.
@@ -240,6 +272,7 @@ impl Directory {
                 Ok(meta) if !meta.is_file() => continue,
                 _ => {}
             }
+            let name: Arc<str> = name.into();
             let file = load(&path, self.files.remove(&name));
             there.insert(name.clone());
             self.files.insert(name, file);

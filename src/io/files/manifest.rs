@@ -2,8 +2,9 @@
 //!
 //! No file is touched here. A document stands or falls by itself.
 
-use crate::config::Kind;
-use serde_json::Value;
+use super::naming;
+use crate::config::{Kind, Unreadable};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// One document of a file.
@@ -12,7 +13,7 @@ pub(super) struct Document {
     /// Its objects, or why it does not parse.
     pub(super) objects: Result<Vec<Object>, String>,
     /// What was left out of it, and why.
-    pub(super) refused: Vec<String>,
+    pub(super) refused: Vec<Unreadable>,
 }
 
 /// An object of one of our kinds, not decoded yet.
@@ -81,13 +82,13 @@ fn document(text: &str) -> Document {
 }
 
 /// Sorts `value` in: an object, a list of objects, or nothing of ours.
-fn take(mut value: Value, objects: &mut Vec<Object>, refused: &mut Vec<String>) {
+fn take(mut value: Value, objects: &mut Vec<Object>, refused: &mut Vec<Unreadable>) {
     if value.is_null() {
         return;
     }
     let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
     let (Some(version), Some(kind)) = (text(&value, "/apiVersion"), text(&value, "/kind")) else {
-        refused.push("an object needs apiVersion and kind".into());
+        refused.push(Unreadable::new("", "an object needs apiVersion and kind, both text"));
         return;
     };
     if let Some(of) = kind.strip_suffix("List")
@@ -103,14 +104,76 @@ fn take(mut value: Value, objects: &mut Vec<Object>, refused: &mut Vec<String>) 
         }
         return;
     }
-    let name = text(&value, "/metadata/name").unwrap_or_default();
-    match known(&version, &kind) {
-        Err(why) => refused.push(format!("{kind} {name}: {why}")),
-        Ok(_) if name.is_empty() => refused.push(format!("{kind}: metadata.name is needed")),
-        Ok(kind) => {
-            let namespace = text(&value, "/metadata/namespace");
-            objects.push(Object { kind, namespace, name, value: Arc::new(value) });
+    let known = known(&version, &kind).map_err(|why| {
+        let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        vec![Unreadable::new("", format_args!("{kind} {name}: {why}"))]
+    });
+    match known.and_then(|kind| object(kind, value)) {
+        Err(why) => refused.extend(why),
+        Ok(object) => objects.push(object),
+    }
+}
+
+/// The object of `kind` that `value` is, with every fault of its names.
+fn object(kind: Kind, mut value: Value) -> Result<Object, Vec<Unreadable>> {
+    let meta = value.get_mut("metadata").map(Value::take).unwrap_or_default();
+    let mut meta = match meta {
+        Value::Object(meta) => meta,
+        Value::Null => Map::new(),
+        _ => return Err(vec![Unreadable::new("metadata", format_args!("{kind}: must be a map"))]),
+    };
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, what: String| faults.push(Unreadable::new(field, what));
+    let name = match meta.get("name") {
+        None | Some(Value::Null) => {
+            fault("metadata.name", format!("{kind}: a name is needed"));
+            String::new()
         }
+        Some(Value::String(name)) => {
+            if let Err(why) = naming::name(kind, name) {
+                fault("metadata.name", format!("{kind}: {why}"));
+            }
+            name.clone()
+        }
+        Some(other) => {
+            fault("metadata.name", format!("{kind}: must be text, is {}", found(other)));
+            String::new()
+        }
+    };
+    let namespace = match meta.get("namespace") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(namespace)) if namespace.is_empty() => None,
+        Some(Value::String(namespace)) => {
+            if let Err(why) = naming::namespace(namespace) {
+                fault("metadata.namespace", format!("{kind} {name:?}: {why}"));
+            }
+            Some(namespace.clone())
+        }
+        Some(other) => {
+            fault("metadata.namespace", format!("{kind} {name:?}: must be text, is {}", found(other)));
+            None
+        }
+    };
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    if namespace.is_none() {
+        // An empty one is none, as for an API server.
+        meta.remove("namespace");
+    }
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("metadata".into(), Value::Object(meta));
+    }
+    Ok(Object { kind, namespace, name, value: Arc::new(value) })
+}
+
+/// What is there where text is due, and how to make it text.
+fn found(value: &Value) -> String {
+    match value {
+        Value::Number(number) => format!("the number {number}: put it in quotes"),
+        Value::Bool(truth) => format!("the boolean {truth}: put it in quotes"),
+        Value::Array(_) => "a list".into(),
+        _ => "a map".into(),
     }
 }
 
@@ -190,12 +253,51 @@ mod tests {
                 "apiVersion: metallb.io/v1beta1\nkind: BGPPeer\nmetadata: {name: p}",
                 "BGPPeer p: apiVersion metallb.io/v1beta1 is not read, metallb.io/v1beta2 is",
             ),
-            ("apiVersion: v1\nkind: Node", "Node: metadata.name is needed"),
-            ("just text", "an object needs apiVersion and kind"),
+            ("just text", "an object needs apiVersion and kind, both text"),
         ] {
             let all = documents(text);
-            assert_eq!(all[0].refused, [why], "{text}");
+            assert_eq!(all[0].refused, [Unreadable::new("", why)], "{text}");
             assert_eq!(names(&all[0]), [""; 0]);
         }
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_by_its_field() {
+        for (meta, faults) in [
+            ("", &[("metadata.name", "Service: a name is needed")][..]),
+            ("metadata: []", &[("metadata", "Service: must be a map")]),
+            ("metadata: {name: null}", &[("metadata.name", "Service: a name is needed")]),
+            (
+                "metadata: {name: 5}",
+                &[("metadata.name", "Service: must be text, is the number 5: put it in quotes")],
+            ),
+            (
+                "metadata: {name: true}",
+                &[("metadata.name", "Service: must be text, is the boolean true: put it in quotes")],
+            ),
+            ("metadata: {name: [a]}", &[("metadata.name", "Service: must be text, is a list")]),
+            ("metadata: {name: ''}", &[("metadata.name", "Service: \"\" is no name")]),
+            (
+                "metadata: {name: sl/ash, namespace: a.b}",
+                &[
+                    ("metadata.name", "Service: \"sl/ash\" is no name"),
+                    ("metadata.namespace", "Service \"sl/ash\": \"a.b\" is no name"),
+                ],
+            ),
+            (
+                "metadata: {name: a, namespace: 7}",
+                &[("metadata.namespace", "Service \"a\": must be text, is the number 7: put it in quotes")],
+            ),
+        ] {
+            let all = documents(&format!("apiVersion: v1\nkind: Service\n{meta}"));
+            assert_eq!(names(&all[0]), [""; 0], "{meta}");
+            let refused = &all[0].refused;
+            assert_eq!(refused.len(), faults.len(), "{meta}: {refused:?}");
+            for (is, (field, what)) in refused.iter().zip(faults) {
+                assert!(is.field == *field && is.what.starts_with(what), "{meta}: {is:?}");
+            }
+        }
+        let all = documents("apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: ''}");
+        assert_eq!(all[0].objects.as_ref().unwrap()[0].value["metadata"], serde_json::json!({"name": "a"}));
     }
 }

@@ -11,7 +11,7 @@ use std::{io, path::Path};
 /// Writes nothing when the file says so already.
 ///
 /// # Errors
-/// When the directory cannot be written, which for a speaker is no fault.
+/// When the directory cannot be written.
 pub fn write(dir: &Path, component: &str, problems: &Problems) -> anyhow::Result<()> {
     let path = dir.join(STATUS).join(format!("problems.{component}.yaml"));
     let context = || format!("write {}", path.display());

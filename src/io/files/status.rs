@@ -21,11 +21,12 @@ pub(super) struct Entry {
     pub(super) pool: Option<String>,
 }
 
-/// Every status file. One that does not parse counts as empty: it is ours, and is written anew.
+/// Every status file. One that does not parse counts as empty: it is ours, and is written anew. What is no file is none
+/// of ours.
 pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
     let files = match std::fs::read_dir(dir.join(SERVICES)) {
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        files => files?,
+        files => files.map_err(|fault| at(&dir.join(SERVICES), &fault))?,
     };
     let mut all = BTreeMap::new();
     for file in files {
@@ -37,12 +38,13 @@ pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
         else {
             continue;
         };
-        if namespace.is_empty() {
+        if namespace.is_empty() || !file.file_type()?.is_file() {
             continue;
         }
         let entry = match std::fs::read_to_string(file.path()) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
-            Err(fault) => return Err(fault),
+            Err(fault) if fault.kind() == io::ErrorKind::InvalidData => Entry::default(),
+            Err(fault) => return Err(at(&file.path(), &fault)),
             Ok(text) => {
                 serde_saphyr::from_str::<Value>(&text).map_or_else(|_| Entry::default(), |v| entry(&v))
             }
@@ -50,6 +52,11 @@ pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
         all.insert(ServiceKey::new(namespace, service), entry);
     }
     Ok(all)
+}
+
+/// `fault` with the file that it is about: a caller knows only the directory.
+fn at(path: &Path, fault: &io::Error) -> io::Error {
+    io::Error::new(fault.kind(), format!("{}: {fault}", path.display()))
 }
 
 fn entry(value: &Value) -> Entry {

@@ -6,6 +6,7 @@
 use super::Report;
 use crate::frr::{Model, render};
 use anyhow::{Context, Result};
+use sha2::{Digest, Sha256};
 use std::{
     fs::{File, OpenOptions},
     io::Write,
@@ -32,12 +33,13 @@ pub(super) async fn keep(
     loop {
         let model = wanted.borrow_and_update().clone();
         if let Some(model) = model {
-            let (path, before) = (path.clone(), last.take());
+            let (path, before) = (path.clone(), last);
             let task = tokio::task::spawn_blocking(move || refresh(&path, &model, before));
             let result = task.await.context("the thread that writes ended").and_then(|result| result);
             match result {
-                Ok(text) => (last, failing) = (Some(text), None),
+                Ok(digest) => (last, failing) = (Some(digest), None),
                 Err(error) => {
+                    last = None;
                     if failing.is_none() {
                         // nobody left to tell is no reason to stop
                         let _ = reports.send(Report::Unwritten { error }).await;
@@ -63,13 +65,17 @@ pub(super) async fn keep(
     }
 }
 
-/// Writes the model unless its text is `before`; returns the text.
-fn refresh(path: &Path, model: &Model, before: Option<String>) -> Result<String> {
+/// The SHA-256 of a text that was written: less to keep than thousands of lines.
+type Written = [u8; 32];
+
+/// Writes the model unless its text is `before`.
+fn refresh(path: &Path, model: &Model, before: Option<Written>) -> Result<Written> {
     let text = render(model).context("render frr.conf")?;
-    if before.as_ref() != Some(&text) {
+    let digest = Sha256::digest(&text).into();
+    if before != Some(digest) {
         write(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
     }
-    Ok(text)
+    Ok(digest)
 }
 
 /// Replaces the file `path`: afterwards it holds `content`, or what it held before.

@@ -115,7 +115,7 @@ fn change(kind: Kind, event: Event<Raw>) -> Option<Change> {
                     (Kind::Service | Kind::EndpointSlice, Some(namespace)) => format!("{namespace}/{name}"),
                     _ => name,
                 };
-                Some(Change::Unreadable(ObjectRef { kind, name }, why))
+                Some(Change::Unreadable(ObjectRef { kind, name }, vec![why]))
             })
         }
     }
@@ -198,12 +198,12 @@ mod tests {
             "spec": {"addresses": ["10.0.0.0/24", 7]}}));
         assert!(bad.object.pointer("/metadata/managedFields").is_none());
         assert_eq!(bad.metadata.resource_version.as_deref(), Some("7"));
-        let Some(Change::Unreadable(object, why)) = change(Kind::IPAddressPool, Event::Apply(bad.clone()))
+        let Some(Change::Unreadable(object, faults)) = change(Kind::IPAddressPool, Event::Apply(bad.clone()))
         else {
             panic!("{bad:?}")
         };
         assert_eq!(object, ObjectRef { kind: Kind::IPAddressPool, name: "p".into() });
-        assert!(why.starts_with("spec.addresses"), "{why}");
+        assert_eq!(faults[0].field, "spec.addresses[1]");
         assert!(
             matches!(change(Kind::IPAddressPool, Event::Delete(bad)), Some(Change::Pool(name, None)) if name == "p")
         );

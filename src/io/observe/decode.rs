@@ -1,11 +1,11 @@
 //! JSON of one object to its [`Change`], the same for an API server's answer and for a manifest.
 //!
 //! What is not needed goes here: managed fields, statuses of our own kinds, everything of the core kinds but the
-//! facts. A fault names the field.
+//! facts. A fault names its field.
 
 use super::Change;
 use crate::{
-    config::Kind,
+    config::{Kind, Unreadable},
     names::ServiceKey,
     world::{Node, Origin, Service, Slice},
 };
@@ -18,7 +18,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// The path of the field that does not fit, and why.
-pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change>, String> {
+pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change>, Unreadable> {
     Ok(Some(match kind {
         Kind::Service => {
             let (key, facts) = Service::observe(read(object)?, origin);
@@ -77,7 +77,7 @@ pub fn removed(kind: Kind, namespace: &str, name: &str) -> Option<Change> {
 fn config<K: Resource + DeserializeOwned>(
     mut object: Value,
     change: fn(String, Option<Box<K>>) -> Change,
-) -> Result<Change, String> {
+) -> Result<Change, Unreadable> {
     if let Some(fields) = object.as_object_mut() {
         fields.remove("status");
     }
@@ -89,12 +89,9 @@ fn config<K: Resource + DeserializeOwned>(
     Ok(change(name, Some(Box::new(object))))
 }
 
-fn read<T: DeserializeOwned>(object: Value) -> Result<T, String> {
+fn read<T: DeserializeOwned>(object: Value) -> Result<T, Unreadable> {
     serde_path_to_error::deserialize(object).map_err(|fault| {
         let path = fault.path().to_string();
-        match path.as_str() {
-            "." => fault.into_inner().to_string(),
-            path => format!("{path}: {}", fault.inner()),
-        }
+        Unreadable::new(if path == "." { "" } else { &path }, fault.inner())
     })
 }

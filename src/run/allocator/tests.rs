@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     config::Kind,
-    io::observe::Role,
+    io::{observe::Role, settings::LogLevel, telemetry::tests::lines as log_of},
     world::{Ingress, World},
 };
 use serde_json::json;
@@ -45,18 +45,17 @@ fn answer(world: &World, status: &Status, version: &str) -> Wrote {
     Wrote { key: status.key.clone(), result: Ok(Change::Wrote(status.key.clone(), Box::new(service))) }
 }
 
-fn reasons(effects: &Effects) -> Vec<&str> {
-    let with_statuses = effects.statuses.iter().flat_map(|(_, events)| events);
-    with_statuses.chain(&effects.events).map(|e| e.reason).collect()
+fn reasons(events: &[Event]) -> Vec<&str> {
+    events.iter().map(|e| e.reason).collect()
 }
 
 #[test]
 fn an_address_is_written_once_and_told_once() {
     let mut allocator = allocator(&["a", "b"]);
     let effects = allocator.decide().unwrap();
-    let [(status, _)] = effects.statuses.as_slice() else { panic!("{effects:?}") };
+    let [status] = effects.statuses.as_slice() else { panic!("{effects:?}") };
     assert_eq!((status.key.clone(), &*status.version, status.ips.len()), (key("a"), "1", 1));
-    assert_eq!(reasons(&effects), ["IPAllocated", "AllocationFailed"]);
+    assert_eq!(reasons(&effects.events), ["AllocationFailed"]);
     assert_eq!(effects.events[0].message, "Failed to allocate IP for default/b: no available IPs");
 
     // Something else happens before the answer comes: nothing is written or told a second time.
@@ -65,7 +64,8 @@ fn an_address_is_written_once_and_told_once() {
     assert!(again.statuses.is_empty() && again.events.is_empty(), "{again:?}");
 
     let answer = answer(&allocator.observed.world, status, "2");
-    assert!(!allocator.wrote(answer));
+    let Answered { again, events } = allocator.wrote(answer);
+    assert_eq!((again, reasons(&events)), (false, vec!["IPAllocated"]));
     assert!(allocator.decide().is_none(), "what was written is what was decided");
 }
 
@@ -75,16 +75,16 @@ fn a_conflict_is_decided_anew_on_what_the_service_is_now() {
     allocator.decide().unwrap();
     let conflict = || Wrote { key: key("a"), result: Err(Refused::Conflict) };
     // The watch has not told yet what is new: the same would be refused again.
-    assert!(allocator.wrote(conflict()));
+    assert_eq!(allocator.wrote(conflict()), Answered { again: true, events: vec![] });
     assert!(allocator.decide().is_none_or(|effects| effects.statuses.is_empty()));
     allocator.observe(Change::Service(key("a"), Some(service("7"))));
-    let (again, _) = allocator.decide().unwrap().statuses.remove(0);
+    let again = allocator.decide().unwrap().statuses.remove(0);
     assert_eq!(&*again.version, "7");
     // This time the watch is faster than the answer.
     allocator.observe(Change::Service(key("a"), Some(service("8"))));
     allocator.decide();
     allocator.wrote(conflict());
-    let (again, _) = allocator.decide().unwrap().statuses.remove(0);
+    let again = allocator.decide().unwrap().statuses.remove(0);
     assert_eq!(&*again.version, "8");
 }
 
@@ -92,14 +92,33 @@ fn a_conflict_is_decided_anew_on_what_the_service_is_now() {
 fn a_failed_write_rests_and_holds_up_nobody_else() {
     let mut allocator = allocator(&["a", "b"]);
     allocator.decide().unwrap();
-    assert!(allocator.wrote(Wrote { key: key("a"), result: Err(Refused::Failed("down".into())) }));
+    let failed = Wrote { key: key("a"), result: Err(Refused::Failed("down".into())) };
+    assert_eq!(allocator.wrote(failed), Answered { again: true, events: vec![] }, "nothing is so yet");
     let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["10.0.0.1/32", "10.0.0.9/32"]}});
     allocator.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
-    let others: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| s.key).collect();
+    let others: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
     assert_eq!(others, [key("b")]);
     allocator.retry();
-    let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| s.key).collect();
+    let rested: Vec<_> = allocator.decide().unwrap().statuses.into_iter().map(|s| s.key).collect();
     assert_eq!(rested, [key("a")]);
+}
+
+#[test]
+fn a_status_that_cannot_be_written_is_told_once_and_so_is_its_return() {
+    let mut allocator = allocator(&["a"]);
+    let status = allocator.decide().unwrap().statuses.remove(0);
+    let answer = answer(&allocator.observed.world, &status, "2");
+    let lines = log_of(LogLevel::Info, || {
+        for _ in 0..3 {
+            let failed = Wrote { key: key("a"), result: Err(Refused::Failed("no space".into())) };
+            assert!(allocator.wrote(failed).again);
+            allocator.retry();
+            assert_eq!(allocator.decide().unwrap().statuses.len(), 1);
+        }
+        assert!(!allocator.wrote(answer).again);
+    });
+    let said: Vec<_> = lines.iter().map(|l| (l["level"].as_str().unwrap(), l["service"].as_str())).collect();
+    assert_eq!(said, [("error", Some("default/a")), ("info", Some("default/a"))], "{lines:?}");
 }
 
 #[test]
@@ -112,8 +131,9 @@ fn what_is_no_load_balancer_any_more_loses_its_address() {
     allocator.observe(Change::Service(key("a"), Some(was)));
     let effects = allocator.decide().unwrap();
     assert_eq!(effects.statuses.len(), 1);
-    assert_eq!((effects.statuses[0].0.ips.len(), &effects.statuses[0].0.pool), (0, &None));
-    assert_eq!(reasons(&effects), ["ClearAssignment"]);
+    assert_eq!((effects.statuses[0].ips.len(), &effects.statuses[0].pool), (0, &None));
+    let answer = answer(&allocator.observed.world, &effects.statuses[0], "4");
+    assert_eq!(reasons(&allocator.wrote(answer).events), ["ClearAssignment"]);
 }
 
 /// A pass leaves alone what is being written. When the watch tells of that write before its answer comes, the answer,
@@ -121,7 +141,7 @@ fn what_is_no_load_balancer_any_more_loses_its_address() {
 #[test]
 fn what_changed_during_a_write_is_decided_after_it() {
     let mut allocator = allocator(&["b"]);
-    let (of_b, _) = allocator.decide().unwrap().statuses.remove(0);
+    let of_b = allocator.decide().unwrap().statuses.remove(0);
     // An older holder of the same address appears while the status of `b` is on its way.
     let mut older = service("2");
     older.ingress = vec![Ingress::Ip("10.0.0.1".into())];
@@ -133,19 +153,19 @@ fn what_changed_during_a_write_is_decided_after_it() {
     assert!(allocator.decide().unwrap().statuses.is_empty(), "the status of b is still on its way");
     allocator.wrote(answer);
     let taken: Vec<_> =
-        allocator.decide().unwrap().statuses.into_iter().map(|(s, _)| (s.key, s.ips.len())).collect();
+        allocator.decide().unwrap().statuses.into_iter().map(|s| (s.key, s.ips.len())).collect();
     assert_eq!(taken, [(key("b"), 0)], "one address, one holder");
 }
 
 #[test]
 fn the_echo_of_a_write_costs_no_pass() {
     let mut allocator = allocator(&["a"]);
-    let (status, _) = allocator.decide().unwrap().statuses.remove(0);
+    let status = allocator.decide().unwrap().statuses.remove(0);
     let answer = answer(&allocator.observed.world, &status, "2");
     let Ok(Change::Wrote(_, seen)) = answer.result.as_ref() else { panic!("{answer:?}") };
     allocator.observe(Change::Service(key("a"), Some(seen.clone())));
     assert!(allocator.decide().is_none(), "the watch was faster than the answer");
-    assert!(!allocator.wrote(answer));
+    assert!(!allocator.wrote(answer).again);
     assert!(allocator.decide().is_none());
 }
 
@@ -157,5 +177,5 @@ fn an_address_under_way_is_nobody_elses() {
     allocator.observe(Change::Service(key("a"), Some(service("2"))));
     let effects = allocator.decide().unwrap();
     assert!(effects.statuses.is_empty(), "{effects:?}");
-    assert_eq!(reasons(&effects), ["AllocationFailed"]);
+    assert_eq!(reasons(&effects.events), ["AllocationFailed"]);
 }

@@ -1,0 +1,114 @@
+//! A node's FRR crashes: whichever daemons die, and in whatever order, the routes are back at both routers once it is
+//! started again, and the speaker drives the new daemons.
+//!
+//! The sessions with the FRR router have BFD, those with BIRD have none. Only the FRR router is asked whether the routes
+//! went: bgpd offers graceful restart to every peer, so that BIRD keeps the routes of one that crashed for 120 s.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    fabric::{Segment, TOR_ASN},
+    lab::{DEADLINE, Lab, neighbours, prefix},
+    objects::{self, Service},
+    wait,
+};
+
+/// The daemons that are killed, in this order.
+const CASES: [&[&str]; 9] = [
+    &["zebra"],
+    &["bgpd"],
+    &["bfdd"],
+    &["zebra", "bgpd", "bfdd"],
+    &["zebra", "bfdd", "bgpd"],
+    &["bgpd", "zebra", "bfdd"],
+    &["bgpd", "bfdd", "zebra"],
+    &["bfdd", "zebra", "bgpd"],
+    &["bfdd", "bgpd", "zebra"],
+];
+
+/// FRR itself takes 6.5 s, at times a second more: bgpd holds its sessions back for 4 s after it has read route-maps,
+/// drops the first one, since BFD comes up only with it, and sends routes a second after the next.
+#[test]
+fn routes_are_back_whichever_daemons_were_killed() -> Result<()> {
+    let mut lab = Lab::start(2)?;
+    watch_by_bfd(&lab)?;
+    let steady = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &steady, &lab.names())?;
+    for daemons in CASES {
+        let names = daemons.join(", ");
+        let figures = crash(&mut lab, daemons, &steady).with_context(|| format!("{names} killed"))?;
+        println!("{names}: {figures}");
+    }
+    Ok(())
+}
+
+/// Kills them on n1, starts its FRR again, and looks for the routes that were there and for new ones; how long each
+/// took.
+fn crash(lab: &mut Lab, daemons: &[&str], steady: &[IpAddr]) -> Result<String> {
+    bfd_is_up(lab)?;
+    let logged = lab.speaker_log("n1")?.len();
+    lab.kill_frr("n1", daemons)?;
+    at_the_router(lab, steady, false)?;
+
+    let start = wait::now();
+    lab.resume_frr("n1")?;
+    let up = start.elapsed();
+    at_the_router(lab, steady, true)?;
+    let back = start.elapsed();
+    lab.wait_for_sessions(&["n1".to_owned()])?;
+    routed(lab, steady, &lab.names())?;
+
+    let start = wait::now();
+    let fresh = lab.add(&Service::new("fresh", "routed", &lab.fabric))?;
+    routed(lab, &fresh, &lab.names())?;
+    let new = start.elapsed();
+    lab.remove("fresh")?;
+    routed(lab, &fresh, &[])?;
+
+    // the start script and the speaker may speak to the daemons at the same time
+    ensure!(!lab.frr("n1")?.process().log_text().contains("not accepted"), "frr.conf was not accepted");
+    let said = lab.speaker_log("n1")?.split_off(logged);
+    ensure!(!said.contains("FRR refused a line"), "a line was refused: {said}");
+    Ok(format!("FRR runs after {up:.2?}, the routes are back after {back:.2?}, new ones take {new:.2?}"))
+}
+
+fn routed(lab: &Lab, addresses: &[IpAddr], nodes: &[String]) -> Result<()> {
+    addresses.iter().try_for_each(|ip| lab.wait_for_route(*ip, nodes))
+}
+
+/// Waits until the FRR router would send packets for these addresses to n1, or would not any more.
+fn at_the_router(lab: &Lab, addresses: &[IpAddr], wanted: bool) -> Result<()> {
+    let host = lab.fabric.node("n1")?.host();
+    for ip in addresses {
+        let hop = if ip.is_ipv4() { Segment::Tor.v4(host).into() } else { Segment::Tor.v6(host).into() };
+        let what = format!("{ip} by n1 at the FRR router: {wanted}");
+        wait::until_true(DEADLINE, &what, || Ok(lab.tor.next_hops(&prefix(*ip))?.contains(&hop) == wanted))
+            .with_context(|| lab.logs())?;
+    }
+    Ok(())
+}
+
+/// Gives every session with the FRR router a BFD session, at both ends.
+fn watch_by_bfd(lab: &Lab) -> Result<()> {
+    let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {TOR_ASN}")];
+    lines.extend(lab.fabric.nodes.iter().flat_map(neighbours).map(|ip| format!("neighbor {ip} bfd")));
+    lab.tor.frr.vtysh(&lines.join("\n"))?;
+    lab.manifests.put("bfd-profile", &objects::bfd_profile("fast"))?;
+    let with_bfd = |peer: &str| match peer.contains("name: tor-") {
+        true => format!("{peer}  bfdProfile: fast\n"),
+        false => peer.to_owned(),
+    };
+    let peers: Vec<String> = objects::peers().split("---\n").map(with_bfd).collect();
+    lab.manifests.put("peers", &peers.join("---\n"))?;
+    bfd_is_up(lab)
+}
+
+/// Waits until the FRR router's BFD sessions with n1 are up: before that, a crash would be noticed another way.
+fn bfd_is_up(lab: &Lab) -> Result<()> {
+    for ip in neighbours(lab.fabric.node("n1")?) {
+        let what = format!("the FRR router's BFD session with {ip}");
+        wait::until_true(DEADLINE, &what, || lab.tor.bfd_is_up(ip)).with_context(|| lab.logs())?;
+    }
+    Ok(())
+}
