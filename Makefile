@@ -53,8 +53,9 @@ bench-announce: setup release ## Service written -> route at the ToR, beside FRR
 crds: ## write manifests/crds from the types
 	$(CARGO) run --quiet --bin ferrolb -- crds --dir manifests/crds
 
-manifests: crds ## write manifests/ferrolb.yaml from its parts
-	UPDATE_EXPECT=1 $(CARGO) test --quiet --test manifests
+manifests: crds ## write manifests/ferrolb.yaml and ferrolb-l2.yaml from manifests/overlays
+	@sh e2e/cluster/build.sh > /dev/null
+	UPDATE_EXPECT=1 $(CARGO) test --quiet --package ferrolb-e2e --test manifests
 
 golden: ## rewrite the golden files from what the code says now
 	UPDATE_EXPECT=1 $(CARGO) test --package ferrolb

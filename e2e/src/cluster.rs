@@ -25,7 +25,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 pub use audit::{Right, Rights};
-pub use kubectl::Kubectl;
+pub use kubectl::{Kubectl, kustomize};
 pub use pod::Pod;
 
 use crate::{

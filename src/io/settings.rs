@@ -35,8 +35,8 @@ pub struct Speaker {
     pub node: NodeName,
     /// `--ignore-exclude-lb`: announce from nodes that are labelled to be left out, too.
     pub ignore_exclude_lb: bool,
-    /// Where FRR's daemons have their vty sockets.
-    pub frr_vty_dir: PathBuf,
+    /// Where FRR's daemons have their vty sockets; `None` where there is no FRR.
+    pub frr_vty_dir: Option<PathBuf>,
     /// The `frr.conf` to write.
     pub frr_conf: PathBuf,
 }
@@ -179,7 +179,7 @@ impl Speaker {
         Ok(Self {
             node: node.into(),
             ignore_exclude_lb: flags.ignore_exclude_lb,
-            frr_vty_dir: flags.frr_vty_dir,
+            frr_vty_dir: Some(flags.frr_vty_dir).filter(|dir| !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
             common: common(flags.common, &set, from, ineffective)?,
         })

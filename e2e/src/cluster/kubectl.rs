@@ -10,10 +10,20 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::Foundation;
+use super::{Foundation, programs::Programs};
 use crate::process::Spawn;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What `kubectl kustomize` makes of a directory; needs no cluster.
+///
+/// # Errors
+/// When the directory is not as kustomize wants it.
+pub fn kustomize(dir: &Path) -> Result<String> {
+    let programs = Programs::find()?;
+    let program = programs.program("kubectl");
+    Spawn::new(&program.binary).args(program.name).arg("kustomize").arg(dir).text()
+}
 
 /// `kubectl` with somebody's kubeconfig.
 #[derive(Clone, Debug)]

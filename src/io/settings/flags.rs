@@ -1,7 +1,7 @@
 //! The flags as they are typed; what they mean is decided one level up.
 
 use clap::{ArgAction, Parser};
-use std::{path::PathBuf, str::FromStr};
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 /// Flags of both programs.
 #[derive(clap::Args, Debug)]
@@ -98,8 +98,8 @@ pub(super) struct SpeakerFlags {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) ignore_exclude_lb: bool,
-    /// Directory of the vty sockets of FRR's daemons
-    #[arg(long, value_name = "DIR", default_value = "/var/run/frr")]
+    /// Directory of the vty sockets of FRR's daemons; empty where there is no FRR
+    #[arg(long, value_name = "DIR", default_value = "/var/run/frr", value_parser = path)]
     pub(super) frr_vty_dir: PathBuf,
     /// The frr.conf to write [env: FRR_CONFIG_FILE] [default: /etc/frr/frr.conf]
     #[arg(long, value_name = "FILE")]
@@ -204,6 +204,12 @@ words!(
 
 /// Manifests write an empty path for "none", which clap's own parser refuses.
 fn possibly_empty(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(text.into())
+}
+
+/// A path, which may be empty.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
+fn path(text: &str) -> Result<PathBuf, Infallible> {
     Ok(text.into())
 }
 

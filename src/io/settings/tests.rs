@@ -18,7 +18,8 @@ fn controller(args: &[&str]) -> Result<Controller, Stop> {
 fn defaults() {
     let all = speaker(&["--node-name=n"], &[]).unwrap();
     assert_eq!(all.frr_conf, PathBuf::from("/etc/frr/frr.conf"));
-    assert_eq!(all.frr_vty_dir, PathBuf::from("/var/run/frr"));
+    assert_eq!(all.frr_vty_dir, Some(PathBuf::from("/var/run/frr")));
+    assert_eq!(speaker(&["--node-name=n", "--frr-vty-dir="], &[]).unwrap().frr_vty_dir, None);
     assert_eq!(all.common.namespace, "from-file");
     assert_eq!((all.common.port, all.common.health_port), (Some(7472), Some(17472)));
     assert_eq!(all.common.log_level, LogLevel::Info);
