@@ -1,7 +1,7 @@
 //! The flags as they are typed; what they mean is decided one level up.
 
 use clap::{ArgAction, Parser};
-use std::{convert::Infallible, path::PathBuf, str::FromStr};
+use std::{path::PathBuf, str::FromStr};
 
 /// Flags of both programs.
 #[derive(clap::Args, Debug)]
@@ -12,6 +12,9 @@ pub(super) struct CommonFlags {
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub(super) health_probe_port: u16,
+    /// Ask the one that runs on this host for its /healthz, and exit with 0 when it answers well: for exec probes
+    #[arg(long)]
+    pub(super) health_check: bool,
     /// Namespace of the configuration objects [env: METALLB_NAMESPACE] [default: the Pod's]
     #[arg(long, value_name = "NAMESPACE")]
     pub(super) namespace: Option<String>,
@@ -53,7 +56,7 @@ pub(super) struct CommonFlags {
 
 /// Gives addresses to Services of type LoadBalancer.
 #[derive(Parser, Debug)]
-#[command(name = "controller", version, args_override_self = true)]
+#[command(name = "controller", version = super::version(), args_override_self = true)]
 pub(super) struct ControllerFlags {
     #[command(flatten)]
     pub(super) common: CommonFlags,
@@ -87,7 +90,7 @@ pub(super) struct ControllerFlags {
 
 /// Announces the addresses of Services from one node.
 #[derive(Parser, Debug)]
-#[command(name = "speaker", version, args_override_self = true)]
+#[command(name = "speaker", version = super::version(), args_override_self = true)]
 pub(super) struct SpeakerFlags {
     #[command(flatten)]
     pub(super) common: CommonFlags,
@@ -99,7 +102,7 @@ pub(super) struct SpeakerFlags {
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) ignore_exclude_lb: bool,
     /// Directory of the vty sockets of FRR's daemons; empty where there is no FRR
-    #[arg(long, value_name = "DIR", default_value = "/var/run/frr", value_parser = path)]
+    #[arg(long, value_name = "DIR", default_value = "/var/run/frr", value_parser = possibly_empty)]
     pub(super) frr_vty_dir: PathBuf,
     /// The frr.conf to write [env: FRR_CONFIG_FILE] [default: /etc/frr/frr.conf]
     #[arg(long, value_name = "FILE")]
@@ -204,12 +207,6 @@ words!(
 
 /// Manifests write an empty path for "none", which clap's own parser refuses.
 fn possibly_empty(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    Ok(text.into())
-}
-
-/// A path, which may be empty.
-#[expect(clippy::unnecessary_wraps, reason = "the shape of a value parser")]
-fn path(text: &str) -> Result<PathBuf, Infallible> {
     Ok(text.into())
 }
 
