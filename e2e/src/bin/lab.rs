@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Result, bail};
 use ferrolb_e2e::{
     demo,
+    install::machine,
     netns::Net,
     pod,
     process::Spawn,
@@ -32,6 +33,7 @@ fn run() -> Result<()> {
             let listen: Vec<_> = listen.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
             pod::serve(name, &listen)
         }
+        ["machine", dir] => machine::live(&PathBuf::from(dir)),
         ["victim"] => victim(false),
         ["victim", "--kept"] => victim(true),
         ["down", rest @ ..] if rest.len() < 2 => clean::down(rest.first().copied()).map(|ended| {
