@@ -15,9 +15,10 @@ use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
     sys::{
-        signal::{SigSet, Signal},
+        signal::{SigSet, Signal, kill},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
+    unistd::Pid,
 };
 
 use super::{images::Images, kubelet, runtime};
@@ -26,6 +27,7 @@ use crate::{
     cluster::{Foundation, PATIENCE, plane},
     fabric::Node,
     process::{Running, Spawn},
+    wait,
     warden::cgroup,
 };
 
@@ -39,7 +41,7 @@ pub struct Machine {
     /// containerd.
     pub containerd: Running,
     // the machine's first process; all others end with it
-    _first: Running,
+    first: Running,
     place: Place,
 }
 
@@ -90,7 +92,7 @@ impl Machine {
             .args(plane::proxy_flags(base, &node.net))
             .log(place.dir.join("kube-proxy.log"))
             .start(warden)?;
-        Ok(Self { proxy, kubelet, containerd, _first: first, place })
+        Ok(Self { proxy, kubelet, containerd, first, place })
     }
 
     /// The node's name.
@@ -103,6 +105,18 @@ impl Machine {
     #[must_use]
     pub fn command(&self, program: impl AsRef<Path>) -> Spawn {
         self.place.command(program)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // `unshare` lets no signal through; its only child takes them
+        let first = i32::try_from(self.place.first).map(Pid::from_raw);
+        if let (Ok(first), Ok(None)) = (first, self.first.ended()) {
+            kill(first, Signal::SIGTERM).ok();
+        }
+        // what is left over is the warden's
+        wait::until(PATIENCE, "the machine to end", || self.first.ended()).ok();
     }
 }
 
