@@ -25,8 +25,10 @@ mkdir -p "$cache/archives"
 # one build at a time, whoever asks
 exec 9>"$cache/lock"
 flock 9
+# what the nodes unpack of them, of earlier contents
+find "$cache/stores" -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} + 2>/dev/null || true
 work=$(mktemp -d "$cache/building.XXXXXX")
-trap 'umount "$cache/storage/overlay" 2>/dev/null; rm -rf "$work"' EXIT
+trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
 buildah() {
@@ -62,6 +64,11 @@ image() {
 digest() {
     cat "$@" | sha256sum | cut -c 1-16
 }
+
+# Below `cargo test` its variables are set, and some build scripts would run again for that: everything would be
+# compiled anew each time.
+# shellcheck disable=SC2046
+unset $(env | sed -n 's/^\(CARGO_\(PKG\|MANIFEST\|BIN\|CRATE\|PRIMARY\)[^=]*\)=.*/\1/p') RUSTC_WORKSPACE_WRAPPER
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="-C target-feature=+crt-static" \

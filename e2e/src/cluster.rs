@@ -29,7 +29,7 @@ pub use kubectl::Kubectl;
 pub use pod::Pod;
 
 use crate::{
-    fabric::{Fabric, Node, Segment},
+    fabric::{Fabric, LAN, Node, Segment},
     process::Running,
 };
 use credentials::Credentials;
@@ -103,6 +103,10 @@ impl Cluster {
                 node.net.ip(&format!("-6 route add {v6} via {}", Segment::Lan.v6(other.host())))?;
             }
             if extent == Extent::Nodes {
+                // a packet must have a way out before kube-proxy can turn it elsewhere
+                for prefix in plane::SERVICE_PREFIXES.split(',') {
+                    node.net.ip(&format!("route add {prefix} dev {LAN}"))?;
+                }
                 // Pods talk to the API server, and it to them, under their own addresses
                 let [v4, v6] = pod::prefixes(node.number);
                 let control = &cluster.fabric().control;

@@ -2,13 +2,17 @@
 //!
 //! A node is a machine of its own as far as one kernel goes ([`machine`]): the network namespace that the lab cables,
 //! with its own processes, its own `/var` and `/run`, and in it containerd, runc, kubelet, kube-proxy and CNI plugins
-//! ([`runtime`], [`kubelet`]). Images come from [`images`], there is no registry. The control plane is the one of
+//! ([`runtime`], [`kubelet`]). What runs on them is [`workload`]; [`show`] is for a look around. Images come from
+//! [`images`] by way of [`store`], there is no registry. The control plane is the one of
 //! [`crate::cluster`].
 
 pub mod images;
 mod kubelet;
 pub mod machine;
 mod runtime;
+pub mod show;
+mod store;
+mod workload;
 
 use std::{path::Path, thread};
 
@@ -42,12 +46,13 @@ impl Installation {
     pub fn start(nodes: u8) -> Result<Self> {
         let images = Images::find()?;
         let cluster = Cluster::start(Fabric::create(nodes)?, Extent::Nodes)?;
+        let store = store::prepared(&images, &cluster.fabric().warden)?;
         let machines = thread::scope(|scope| {
             let starts: Vec<_> = cluster
                 .fabric()
                 .nodes
                 .iter()
-                .map(|node| scope.spawn(|| Machine::start(&cluster.base, node, &images)))
+                .map(|node| scope.spawn(|| Machine::start(&cluster.base, node, &store)))
                 .collect();
             let ends =
                 starts.into_iter().map(|start| start.join().map_err(|_| anyhow!("a start panicked"))?);

@@ -4,39 +4,15 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use ferrolb_e2e::{
-    install::{Installation, images},
-    pod, wait,
-};
-use serde_json::{Value, json};
+use ferrolb_e2e::{install::Installation, pod, wait};
+use serde_json::Value;
 
 #[test]
 fn nodes_run_pods_and_leave_nothing() -> Result<()> {
     let started = wait::now();
     let installation = Installation::start(3)?;
     eprintln!("nodes Ready after {:?}", started.elapsed());
-    installation.cluster.kubectl().apply(&json!({
-        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "selector": {"matchLabels": {"app": "web"}},
-            "template": {
-                "metadata": {"labels": {"app": "web"}},
-                "spec": {
-                    "terminationGracePeriodSeconds": 0,
-                    "containers": [{
-                        "name": "web", "image": images::POD, "args": ["serve", "$(NODE)", "8080"],
-                        "env": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
-                        "readinessProbe": {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
-                            "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},
-                        },
-                    }],
-                },
-            },
-        },
-    }))?;
-    let pods = installation.wait_for_pods("default", "app=web", 3)?;
+    let pods = installation.serve("web")?;
     eprintln!("Pods Ready after {:?}", started.elapsed());
     for pod in &pods {
         let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).context("a Pod on no node")?;

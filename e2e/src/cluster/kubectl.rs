@@ -27,6 +27,13 @@ impl<'a> Kubectl<'a> {
         Self { base, config }
     }
 
+    /// How it is called, for a shell that has its kubeconfig in the environment.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let program = self.base.programs.program("kubectl");
+        format!("{} {}", program.binary.display(), program.name.unwrap_or_default())
+    }
+
     /// Runs `kubectl` with these arguments and gives its standard output.
     ///
     /// # Errors

@@ -22,7 +22,8 @@ pub(super) fn cluster_ips() -> [IpAddr; 2] {
     [Ipv4Addr::new(10, 96, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 1).into()]
 }
 
-const SERVICE_PREFIXES: &str = "10.96.0.0/16,fd00:96::/112";
+/// The prefixes that Services have their own addresses of.
+pub(super) const SERVICE_PREFIXES: &str = "10.96.0.0/16,fd00:96::/112";
 const ETCD: &str = "http://127.0.0.1:2379";
 
 /// The running programs, in the order in which they end.

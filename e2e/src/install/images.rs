@@ -30,6 +30,15 @@ impl Images {
         found.clone().map_err(|text| anyhow!("{text}"))
     }
 
+    /// The directory that everything about them is kept in.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn cache(&self) -> Result<&Path> {
+        let archive = self.archives.first().context("there are no images")?;
+        archive.parent().and_then(Path::parent).context("an archive outside the cache")
+    }
+
     /// The archives, in the order in which they were named.
     pub fn archives(&self) -> impl Iterator<Item = &Path> {
         self.archives.iter().map(PathBuf::as_path)

@@ -37,6 +37,8 @@ fn configuration(place: &Place) -> Value {
         "authentication": {"anonymous": {"enabled": true}, "webhook": {"enabled": false}},
         "authorization": {"mode": "AlwaysAllow"},
         "containerRuntimeEndpoint": format!("unix://{}", runtime::SOCKET),
+        // Pods need an address there, and nobody answers
+        "clusterDNS": ["10.96.0.10"],
         "resolvConf": place.dir.join("resolv.conf"),
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": place.cgroup,

@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{images::Images, kubelet, runtime};
+use super::{kubelet, runtime, store};
 use crate::{
     bins,
     cluster::{Foundation, PATIENCE, plane},
@@ -58,12 +58,13 @@ pub(super) struct Place {
 }
 
 impl Machine {
-    pub(super) fn start(base: &Foundation, node: &Node, images: &Images) -> Result<Self> {
+    pub(super) fn start(base: &Foundation, node: &Node, store: &Path) -> Result<Self> {
         let warden = &base.fabric.warden;
         let dir = warden.make_dir(node.name())?;
         warden.note_cgroup(warden.id())?;
         let cgroup = format!("{}/{}", warden.id(), node.name());
         cgroup::make(&cgroup)?;
+        store::fill(&dir.join("var/lib/containerd"), store)?;
         let first = node
             .net
             .command("unshare")
@@ -81,9 +82,6 @@ impl Machine {
             first: only_child(first.pid())?,
         };
         let containerd = runtime::start(&place, warden)?;
-        for archive in images.archives() {
-            runtime::import(&place, archive)?;
-        }
         let kubelet = kubelet::start(&place, base, node)?;
         let program = base.programs.program("kube-proxy");
         let proxy = place
@@ -197,7 +195,8 @@ fn bury() -> Result<()> {
     }
 }
 
-fn only_child(pid: u32) -> Result<u32> {
+/// The process that `unshare` started.
+pub(super) fn only_child(pid: u32) -> Result<u32> {
     let file = format!("/proc/{pid}/task/{pid}/children");
     let text = fs::read_to_string(&file).with_context(|| format!("read {file}"))?;
     text.trim().parse().with_context(|| format!("{file} holds {text:?} instead of one process"))

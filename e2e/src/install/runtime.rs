@@ -34,12 +34,6 @@ pub(super) fn start(place: &Place, warden: &Warden) -> Result<Running> {
     Ok(running)
 }
 
-/// Puts the images of an archive into the runtime.
-pub(super) fn import(place: &Place, archive: &Path) -> Result<()> {
-    let file = archive.display().to_string();
-    ctr(place, &["images", "import", &file]).map(drop).with_context(|| format!("import {file}"))
-}
-
 fn ctr(place: &Place, args: &[&str]) -> Result<String> {
     place
         .command(bins::tool("ctr")?)
