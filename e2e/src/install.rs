@@ -23,6 +23,7 @@ use crate::{
     cluster::{Cluster, Extent, PATIENCE},
     fabric::Fabric,
     wait,
+    warden::cgroup,
 };
 use images::Images;
 use machine::Machine;
@@ -47,6 +48,9 @@ impl Installation {
         let images = Images::find()?;
         let cluster = Cluster::start(Fabric::create(nodes)?, Extent::Nodes)?;
         let store = store::prepared(&images, &cluster.fabric().warden)?;
+        let warden = &cluster.fabric().warden;
+        warden.note_cgroup(warden.id())?;
+        cgroup::make(warden.id())?;
         let machines = thread::scope(|scope| {
             let starts: Vec<_> = cluster
                 .fabric()

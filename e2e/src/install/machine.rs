@@ -61,7 +61,6 @@ impl Machine {
     pub(super) fn start(base: &Foundation, node: &Node, store: &Path) -> Result<Self> {
         let warden = &base.fabric.warden;
         let dir = warden.make_dir(node.name())?;
-        warden.note_cgroup(warden.id())?;
         let cgroup = format!("{}/{}", warden.id(), node.name());
         cgroup::make(&cgroup)?;
         store::fill(&dir.join("var/lib/containerd"), store)?;

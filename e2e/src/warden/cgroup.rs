@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// Makes the group `path` (`fl1234/n1`) in every hierarchy.
+/// Makes the group `path` (`fl1234/n1`) in every hierarchy. One caller at a time makes the first part of it.
 ///
 /// # Errors
 /// When the kernel refuses.
