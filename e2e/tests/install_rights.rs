@@ -73,7 +73,7 @@ fn every_capability_of_frr_is_needed(installation: &Installation, speaker: &Valu
             .collect();
         let daemons = daemons.join(",");
         let mut context = frr.get("securityContext").context("no securityContext")?.clone();
-        context["capabilities"]["add"] = json!(left);
+        *context.pointer_mut("/capabilities/add").context("none")? = json!(left);
         kubectl.apply(&json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod(*lacking), "namespace": SYSTEM},
             "spec": {
@@ -105,7 +105,7 @@ fn every_capability_of_frr_is_needed(installation: &Installation, speaker: &Valu
             let pod = kubectl.get(&["-n", SYSTEM, "pod", &name])?;
             let failed = pod.pointer("/status/phase") == Some(&json!("Failed"));
             let ready = condition(&pod, "Ready");
-            ensure!(!(if lacking.is_some() { ready } else { failed }), "{name}: {}", pod["status"]);
+            ensure!(!(if lacking.is_some() { ready } else { failed }), "{name}: {:?}", pod.get("status"));
             Ok(if lacking.is_some() { failed } else { ready })
         })?;
     }
