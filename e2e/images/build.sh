@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 cache=${FERROLB_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/ferrolb}/images
 export STORAGE_DRIVER=overlay BUILDAH_ISOLATION=chroot
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+commit=$(git describe --always --dirty --abbrev=40 --exclude "*" 2>/dev/null || echo unknown)
 debian=ferrolb.test/debian:bookworm
 
 for tool in buildah mmdebstrap setcap cargo go; do
@@ -53,7 +53,9 @@ image() {
     file=$cache/archives/$(echo "$name" | tr '/:' '--')-$digest.tar
     if [ ! -s "$file" ]; then
         echo "building $name" >&2
-        buildah bud --quiet --layers --build-arg VERSION="$version" --build-arg COMMIT="$commit" --tag "$name" "$@" >&2
+        old=$(buildah images --quiet "$name" 2>/dev/null || true)
+        buildah bud --quiet --build-arg VERSION="$version" --build-arg COMMIT="$commit" --tag "$name" "$@" >&2
+        [ -z "$old" ] || buildah rmi "$old" >/dev/null 2>&1 || true
         buildah push --quiet "$name" "docker-archive:$work/image.tar:$name" >&2
         rm -f "$cache/archives/$(echo "$name" | tr '/:' '--')"-*.tar
         mv "$work/image.tar" "$file"
@@ -86,7 +88,7 @@ binaries="--build-context binaries=$work/binaries --build-arg DEBIAN=$debian"
     image "ferrolb.test/pod:1" "$(digest e2e/images/pod/Dockerfile "$work/pod/pod")" \
         --file e2e/images/pod/Dockerfile "$work/pod"
     image "docker.io/ferrolb/frr:v$version" "$(digest Dockerfile.speaker frr/*)" \
-        --file Dockerfile.speaker --target frr --build-arg DEBIAN="$debian" .
+        --file Dockerfile.speaker --target frr --layers --build-arg DEBIAN="$debian" .
     for name in controller speaker; do
         # shellcheck disable=SC2086
         image "docker.io/ferrolb/$name:v$version" "$(digest Dockerfile.$name "$work/binaries/$name")" \

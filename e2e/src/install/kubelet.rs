@@ -45,7 +45,6 @@ fn configuration(place: &Place) -> Value {
         "failCgroupV1": false,
         "enforceNodeAllocatable": [],
         "failSwapOn": false,
-        "makeIPTablesUtilChains": false,
         // the machine's disk and memory are shared with whatever else runs here
         "evictionHard": {"memory.available": "20Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,

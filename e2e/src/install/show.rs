@@ -72,6 +72,7 @@ pub fn run() -> Result<()> {
         n1.name()
     ))?;
     say(&format!("  {} down {}    # or Ctrl-C here\n", bins::own("lab")?.display(), fabric.warden.id()))?;
+    fabric.warden.note_kept()?;
     let ends = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     // only now: whatever was started before would have inherited it
     ends.thread_block()?;
