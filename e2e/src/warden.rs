@@ -108,14 +108,6 @@ impl Warden {
         self.note("kept")
     }
 
-    /// Notes a directory that is about to be made at the top of every hierarchy of control groups.
-    ///
-    /// # Errors
-    /// When the state cannot be written.
-    pub fn note_cgroup(&self, name: &str) -> Result<()> {
-        self.note(&format!("cgroup {name}"))
-    }
-
     fn note(&self, line: &str) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(state, "{line}").context("write the lab's state")
