@@ -49,7 +49,7 @@ fn without_any_one_right_something_is_gone() -> Result<()> {
                 scope.spawn(move || {
                     while let Some((row, number)) = next(queue) {
                         let proven = Stage::new(world, lane, row, number).and_then(|stage| stage.prove());
-                        let report = |error| format!("without `{}`: {error:?}", row.right());
+                        let report = |error| format!("without `{}`: {error:#}", row.right());
                         lock(failures).extend(proven.err().map(report));
                     }
                 });

@@ -108,10 +108,13 @@ pub(crate) fn object(row: &Row, number: u8, node: &str, part: Part) -> Option<Va
             }
             ours("BGPAdvertisement", spec)
         }
-        Part::L2Advertisement => ours("L2Advertisement", json!({"ipAddressPools": [name]})),
+        // no speaker of the same class runs on another node, and each takes every node for alive
+        Part::L2Advertisement => {
+            ours("L2Advertisement", json!({"ipAddressPools": [name], "nodeSelectors": [on(node)]}))
+        }
         Part::Peer => {
             // on one node only: there may be two such rows at a time, and the router has one address
-            let mut more = json!({"nodeSelectors": [{"matchLabels": {"kubernetes.io/hostname": node}}]});
+            let mut more = json!({"nodeSelectors": [on(node)]});
             if arrives(Part::Profile) {
                 set(&mut more, "bfdProfile", json!(name));
             }
@@ -124,6 +127,11 @@ pub(crate) fn object(row: &Row, number: u8, node: &str, part: Part) -> Option<Va
         }
         Part::Addresses | Part::NamespaceLabel | Part::NodeLabel => return None,
     })
+}
+
+/// The selector of one node.
+fn on(node: &str) -> Value {
+    json!({"matchLabels": {"kubernetes.io/hostname": node}})
 }
 
 fn peer(name: &str, address: IpAddr, mut spec: Value) -> Value {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     manifest,
-    world::{DEADLINE, scrape, world},
+    world::{DEADLINE, WHOLE, scrape, world},
 };
 
 /// Where `/metrics` is, unless said otherwise.
@@ -26,7 +26,7 @@ spec: {addresses: [172.30.0.200/29]}
 apiVersion: metallb.io/v1beta1
 kind: L2Advertisement
 metadata: {name: whole, namespace: metallb-system}
-spec: {ipAddressPools: [whole]}
+spec: {ipAddressPools: [whole], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]}
 ---
 apiVersion: v1
 kind: Service
@@ -43,9 +43,8 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
     let world = world()?;
     let cluster = &world.cluster;
     let controller = cluster.start_controller()?;
-    let (node, frr) = &world.whole;
-    let node = cluster.fabric().node(node)?;
-    let speaker = cluster.start_speaker(node, frr)?;
+    let node = cluster.fabric().node(WHOLE)?;
+    let speaker = cluster.start_speaker(node, &world.whole)?;
     cluster.kubectl().apply(&OBJECTS)?;
     addressed(cluster, true)?;
     announced(cluster, 1)?;

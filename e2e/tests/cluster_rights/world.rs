@@ -20,12 +20,12 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const LANES: u8 = 4;
 
 /// The node of the test that does everything once; the lanes have the others.
-const WHOLE: &str = "n1";
+pub(crate) const WHOLE: &str = "n1";
 
 /// It is never dropped, since statics are not: the warden ends it with the process.
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
-    pub(crate) whole: (&'static str, Frr),
+    pub(crate) whole: Frr,
     lanes: Vec<Lane>,
     _pod: Pod,
     _tor: FrrTor,
@@ -56,7 +56,7 @@ fn start() -> Result<World> {
     let others = fabric.nodes.iter().filter(|node| node.name() != WHOLE);
     let lanes = others.map(|node| Ok(Lane { node: node.name().to_owned(), frr: frr(&node.net)? }));
     let lanes = lanes.collect::<Result<_>>()?;
-    let whole = (WHOLE, frr(&fabric.node(WHOLE)?.net)?);
+    let whole = frr(&fabric.node(WHOLE)?.net)?;
     Ok(World { cluster, whole, lanes, _pod: pod, _tor: tor })
 }
 
