@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
-    cluster::{ADMIN_TOKEN, Identity, Kubectl, Right},
-    fabric::Node,
+    bins,
+    cluster::{ADMIN_TOKEN, Identity, Kubectl, Right, SYSTEM},
+    fabric::{LAN, Node},
     netns::Net,
     process::Running,
     tor, wait,
@@ -47,10 +48,10 @@ impl<'a> Stage<'a> {
         let program = self.start()?;
         self.waits(&program)?;
         self.pull()?;
-        // a list or a watch is tried again and again: the try that counts came when everything else was there
+        // what is tried again and again: the try that counts came when everything else was there
         let tries = match self.row.trigger {
-            Trigger::Arrives(_) => self.refusals()?,
-            Trigger::Start | Trigger::Again(_) | Trigger::Asked => 0,
+            Trigger::Start | Trigger::Arrives(_) => self.refusals()?,
+            Trigger::Again(_) | Trigger::Asked => 0,
         };
         program.wait_for(DEADLINE, "the API server to refuse it", || {
             Ok((self.refusals()? > tries).then_some(()))
@@ -70,7 +71,7 @@ impl<'a> Stage<'a> {
         program.kill()?;
         if self.row.is_v6() {
             // the next row of this node may be about the same router
-            self.kubectl().run(&["-n", "metallb-system", "delete", "bgppeer", &self.id])?;
+            self.kubectl().run(&["-n", SYSTEM, "delete", "bgppeer", &self.id])?;
         }
         Ok(())
     }
@@ -148,9 +149,10 @@ impl<'a> Stage<'a> {
             Outcome::Address => self.is_addressed(),
             Outcome::Route => self.is_routed(),
             Outcome::Reply => {
-                let arping = self.world.cluster.fabric().client.command("arping");
+                let client = &self.world.cluster.fabric().client;
+                let arping = client.command(&bins::tool("arping")?.to_string_lossy());
                 let ip = self.address.to_string();
-                let asked = arping.args(["-i", "lan", "-c", "1", "-C", "1", "-w", "1", &ip]).output()?;
+                let asked = arping.args(["-i", LAN, "-c", "1", "-C", "1", "-w", "1", &ip]).output()?;
                 Ok(asked.status.success())
             }
             Outcome::Event(times) => {
@@ -192,7 +194,7 @@ impl<'a> Stage<'a> {
 
     /// The API server's own RBAC takes a moment to follow.
     fn wait_for_right(&self) -> Result<()> {
-        let account = format!("--as=system:serviceaccount:metallb-system:{}", self.id);
+        let account = format!("--as=system:serviceaccount:{SYSTEM}:{}", self.id);
         let resource = self.row.qualified();
         wait::until_true(DEADLINE, "the API server to follow the role", || {
             // `can-i` ends with 1 for a no

@@ -26,7 +26,7 @@ pub(crate) const WHOLE: &str = "n1";
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) whole: Frr,
-    lanes: Vec<Lane>,
+    pub(crate) lanes: Vec<Lane>,
     _pod: Pod,
     _tor: FrrTor,
 }
@@ -58,12 +58,6 @@ fn start() -> Result<World> {
     let lanes = lanes.collect::<Result<_>>()?;
     let whole = frr(&fabric.node(WHOLE)?.net)?;
     Ok(World { cluster, whole, lanes, _pod: pod, _tor: tor })
-}
-
-impl World {
-    pub(crate) fn lanes(&self) -> &[Lane] {
-        &self.lanes
-    }
 }
 
 /// The status with which `/metrics` answers the bearer of a token.
