@@ -27,6 +27,7 @@ use serde_json::json;
 pub use audit::{Right, Rights};
 pub use kubectl::{Kubectl, kustomize};
 pub use pod::Pod;
+pub use product::Identity;
 
 use crate::{
     fabric::{Fabric, LAN, Node, Segment},
