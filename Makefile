@@ -5,7 +5,7 @@ KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test demo demo-down bench-announce crds manifests golden fmt release
+.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -23,6 +23,7 @@ check: ## everything that needs no root: format, lints, unit, golden and propert
 
 test: setup ## everything, in order of power: check, then the lab, then the cluster
 	@sh e2e/cluster/build.sh > /dev/null
+	@sh e2e/images/build.sh > /dev/null
 	$(MAKE) --no-print-directory check
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --package ferrolb-e2e
@@ -32,6 +33,15 @@ demo: setup build ## a load balancer at work on this machine, in namespaces; KEE
 
 demo-down: ## take down what `make demo KEEP=1` or a crash left up
 	@target/debug/lab down
+
+cluster: setup build ## a real Kubernetes of three nodes with FerroLB installed, in namespaces; Ctrl-C ends it
+	@sh e2e/cluster/build.sh > /dev/null
+	@target/debug/lab cluster
+
+cluster-down: demo-down ## take down what `make cluster` left up
+
+images: setup ## controller, speaker and FRR images by buildah, with their sizes
+	@sh e2e/images/build.sh --sizes
 
 release: ## optimised controller, speaker and ferrolb
 	$(CARGO) build --release --workspace --bins
@@ -43,8 +53,9 @@ bench-announce: setup release ## Service written -> route at the ToR, beside FRR
 crds: ## write manifests/crds from the types
 	$(CARGO) run --quiet --bin ferrolb -- crds --dir manifests/crds
 
-manifests: crds ## write manifests/ferrolb.yaml from its parts
-	UPDATE_EXPECT=1 $(CARGO) test --quiet --test manifests
+manifests: crds ## write manifests/ferrolb.yaml and ferrolb-l2.yaml from manifests/overlays
+	@sh e2e/cluster/build.sh > /dev/null
+	UPDATE_EXPECT=1 $(CARGO) test --quiet --package ferrolb-e2e --test manifests
 
 golden: ## rewrite the golden files from what the code says now
 	UPDATE_EXPECT=1 $(CARGO) test --package ferrolb

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the OS packages that the lab needs, on Debian 12 and 13; says nothing when none is missing.
 #
-# The packages' own routing daemons are not started, now or at the next boot: the lab starts its own, in namespaces.
+# The packages' own daemons are not started, now or at the next boot: the lab starts its own, in namespaces.
 set -eu
 
 # the program that must be there, and the package that brings it
@@ -9,7 +9,7 @@ missing=
 while read -r program package; do
     [ -n "$program" ] || continue
     found=
-    for dir in /usr/bin /usr/sbin /bin /sbin /usr/local/bin /usr/local/sbin /usr/lib/frr; do
+    for dir in /usr/bin /usr/sbin /bin /sbin /usr/local/bin /usr/local/sbin /usr/lib/frr /usr/lib/cni; do
         [ ! -x "$dir/$program" ] || found=1
     done
     [ -n "$found" ] || missing="$missing $package"
@@ -28,6 +28,13 @@ tcpdump tcpdump
 curl curl
 tshark tshark
 cc build-essential
+containerd containerd
+runc runc
+host-local containernetworking-plugins
+iptables iptables
+buildah buildah
+mmdebstrap mmdebstrap
+setcap libcap2-bin
 LIST
 missing=$(echo "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ')
 missing=$(echo $missing)
@@ -65,6 +72,7 @@ if [ -d /run/systemd/system ]; then
         case $package in
         frr) systemctl disable --quiet frr.service ;;
         bird2) systemctl disable --quiet bird.service ;;
+        containerd) systemctl disable --quiet containerd.service ;;
         esac
     done
 fi

@@ -97,6 +97,8 @@ pub struct Viewpoint {
     pub node: NodeName,
     /// The load balancer class that is served.
     pub class: Class,
+    /// Whether it has an FRR to announce with.
+    pub frr: bool,
     /// `--ignore-exclude-lb`: announce from nodes whose label keeps load balancers away, too.
     pub ignore_exclude_label: bool,
 }

@@ -31,9 +31,14 @@ fn files_are_fresh() {
         assert_eq!(read, crd, "{file} says what the definition says");
         expected.insert(file);
     }
-    let found: BTreeSet<String> =
+    let mut found: BTreeSet<String> =
         fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    // the list of all of them, for the manifests
+    assert!(found.remove("kustomization.yaml"));
     assert_eq!(found, expected, "{RENEW}");
+    let list: Value =
+        serde_saphyr::from_str(&fs::read_to_string(dir.join("kustomization.yaml")).unwrap()).unwrap();
+    assert_eq!(list["resources"], json!(expected));
 }
 
 #[test]

@@ -229,3 +229,22 @@ async fn a_port_that_is_taken_is_named() {
     assert!(format!("{fault:#}").contains(&port.to_string()));
     assert!(http::listen(None, 0).await.is_ok());
 }
+
+/// What an exec probe asks: the server of this host, nobody, and somebody who is no HTTP server.
+#[tokio::test]
+async fn a_health_check_tells_the_server_from_nobody() {
+    let listener = http::listen(Some(LOOPBACK), 0).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (_missing, receiver) = watch::channel(Missing::default());
+    let server = tokio::spawn(http::health(listener, receiver));
+    let ask = |port| tokio::task::spawn_blocking(move || http::healthy(port));
+    ask(Some(port)).await.unwrap().unwrap();
+    server.abort();
+    let _ = server.await;
+    let fault = format!("{:#}", ask(Some(port)).await.unwrap().unwrap_err());
+    assert!(fault.contains("nobody listens"), "{fault}");
+    let mute = http::listen(Some(LOOPBACK), 0).await.unwrap();
+    let fault = ask(Some(mute.local_addr().unwrap().port())).await.unwrap().unwrap_err();
+    assert!(format!("{fault:#}").contains("no answer"), "{fault:#}");
+    assert!(ask(None).await.unwrap().is_err());
+}

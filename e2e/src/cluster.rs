@@ -9,10 +9,10 @@
 //! API too.
 
 mod audit;
-mod credentials;
+pub(crate) mod credentials;
 mod kubectl;
-mod plane;
-mod pod;
+pub(crate) mod plane;
+pub(crate) mod pod;
 mod product;
 mod programs;
 
@@ -25,11 +25,12 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 pub use audit::{Right, Rights};
-pub use kubectl::Kubectl;
+pub use kubectl::{Kubectl, kustomize};
 pub use pod::Pod;
+pub use product::Identity;
 
 use crate::{
-    fabric::{Fabric, Node, Segment},
+    fabric::{Fabric, LAN, Node, Segment},
     process::Running,
 };
 use credentials::Credentials;
@@ -50,6 +51,9 @@ pub const ADMIN_TOKEN: &str = "admin";
 pub enum Extent {
     /// API server, controllers, audit log.
     Whole,
+    /// The scheduler and the controllers that watch over nodes, too. Nodes join by themselves:
+    /// [`crate::install`] runs their kubelets.
+    Nodes,
     /// The API server alone: nothing else shall use the processor while a bench measures.
     ApiOnly,
 }
@@ -59,16 +63,16 @@ pub enum Extent {
 pub struct Cluster {
     nodes: Vec<Joined>,
     plane: Plane,
-    base: Foundation,
+    pub(crate) base: Foundation,
 }
 
 /// What is there before the first program starts.
 #[derive(Debug)]
-struct Foundation {
-    dir: PathBuf,
-    programs: Programs,
-    credentials: Credentials,
-    fabric: Fabric,
+pub(crate) struct Foundation {
+    pub(crate) dir: PathBuf,
+    pub(crate) programs: Programs,
+    pub(crate) credentials: Credentials,
+    pub(crate) fabric: Fabric,
 }
 
 /// A node that the API knows.
@@ -88,21 +92,32 @@ impl Cluster {
     pub fn start(fabric: Fabric, extent: Extent) -> Result<Self> {
         let programs = Programs::find()?;
         let dir = fabric.warden.make_dir("kube")?;
-        let credentials = Credentials::make(&dir, plane::address())?;
+        let names: Vec<&str> = fabric.nodes.iter().map(Node::name).collect();
+        let credentials = Credentials::make(&dir, plane::address(), &plane::cluster_ips(), &names)?;
         let base = Foundation { dir, programs, credentials, fabric };
         let plane = plane::start(&base, extent)?;
         let mut cluster = Self { nodes: Vec::new(), plane, base };
         for node in &cluster.base.fabric.nodes {
-            cluster.register(node)?;
             for other in cluster.fabric().nodes.iter().filter(|other| other.number != node.number) {
                 let [v4, v6] = pod::prefixes(other.number);
                 node.net.ip(&format!("route add {v4} via {}", Segment::Lan.v4(other.host())))?;
                 node.net.ip(&format!("-6 route add {v6} via {}", Segment::Lan.v6(other.host())))?;
             }
-            let proxy = match extent {
-                Extent::Whole => Some(plane::start_proxy(&cluster.base, &node.net)?),
-                Extent::ApiOnly => None,
-            };
+            if extent == Extent::Nodes {
+                // a packet must have a way out before kube-proxy can turn it elsewhere
+                for prefix in plane::SERVICE_PREFIXES.split(',') {
+                    node.net.ip(&format!("route add {prefix} dev {LAN}"))?;
+                }
+                // Pods talk to the API server, and it to them, under their own addresses
+                let [v4, v6] = pod::prefixes(node.number);
+                let control = &cluster.fabric().control;
+                control.ip(&format!("route add {v4} via {}", Segment::Lan.v4(node.host())))?;
+                control.ip(&format!("-6 route add {v6} via {}", Segment::Lan.v6(node.host())))?;
+                continue;
+            }
+            cluster.register(node)?;
+            let start = || plane::start_proxy(&cluster.base, &node.net);
+            let proxy = (extent == Extent::Whole).then(start).transpose()?;
             cluster.nodes.push(Joined { number: node.number, next_pod: pod::FIRST, proxy });
         }
         for (joined, node) in cluster.nodes.iter().zip(&cluster.base.fabric.nodes) {

@@ -9,6 +9,7 @@
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
 //! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
+//! - [`install`]: the same with real nodes: kubelet, containerd and the product's images
 //!
 //! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
 
@@ -20,6 +21,7 @@ pub mod demo;
 pub mod election;
 pub mod fabric;
 pub mod frr;
+pub mod install;
 pub mod lab;
 pub mod manifests;
 pub mod models;

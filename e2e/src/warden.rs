@@ -1,10 +1,11 @@
 //! The warden: one small process per lab that cleans up after it, however the lab ended.
 //!
-//! The lab notes what it makes in `<dir>/state` *before* (namespaces, paths) or right after (processes) making it.
+//! The lab notes what it makes in `<dir>/state` *before* (namespaces, control groups, paths) or right after (processes) making it.
 //! The warden reads a pipe that only the harness holds open. When it closes (the lab was dropped, the test panicked,
 //! the harness got Ctrl-C, SIGTERM or SIGKILL) the warden ends the noted processes by pid, and every process inside
-//! the noted namespaces, deletes the namespaces and removes the lab's directory. There is no second clean-up path.
+//! the noted namespaces, deletes the namespaces and the noted control groups and removes the lab's directory. There is no second clean-up path.
 
+pub mod cgroup;
 pub mod clean;
 
 use std::{
@@ -89,6 +90,14 @@ impl Warden {
     pub fn note_process(&self, pid: u32) -> Result<()> {
         // with its birth, since the number alone may be another's when the lab ends; one that has ended needs no note
         clean::birth(pid).map_or(Ok(()), |birth| self.note(&format!("pid {pid} {birth}")))
+    }
+
+    /// Notes a directory that is about to be made at the top of every hierarchy of control groups.
+    ///
+    /// # Errors
+    /// When the state cannot be written.
+    pub fn note_cgroup(&self, name: &str) -> Result<()> {
+        self.note(&format!("cgroup {name}"))
     }
 
     /// Notes that the lab is left up for people: a `lab down` without a name may end it from now on.

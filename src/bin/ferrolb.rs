@@ -11,7 +11,7 @@ use std::{
 
 /// FerroLB: addresses for Services of type LoadBalancer, and their announcement.
 #[derive(Parser)]
-#[command(version)]
+#[command(version = ferrolb::io::settings::version())]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

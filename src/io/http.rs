@@ -5,10 +5,12 @@
 //! request per connection. Nothing here changes anything.
 
 mod access;
+mod probe;
 mod serve;
 mod tls;
 
 pub use access::Access;
+pub use probe::healthy;
 pub use tls::Certificate;
 
 use super::metrics::{CONTENT_TYPE, Metrics};

@@ -9,7 +9,7 @@ mod flags;
 use crate::names::NodeName;
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
-use std::{ffi::OsString, fmt, path::PathBuf};
+use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
 
 pub use flags::{LogLevel, TlsVersion};
 
@@ -35,8 +35,8 @@ pub struct Speaker {
     pub node: NodeName,
     /// `--ignore-exclude-lb`: announce from nodes that are labelled to be left out, too.
     pub ignore_exclude_lb: bool,
-    /// Where FRR's daemons have their vty sockets.
-    pub frr_vty_dir: PathBuf,
+    /// Where FRR's daemons have their vty sockets; `None` where there is no FRR.
+    pub frr_vty_dir: Option<PathBuf>,
     /// The `frr.conf` to write.
     pub frr_conf: PathBuf,
 }
@@ -86,26 +86,40 @@ pub struct Ineffective {
     pub why: &'static str,
 }
 
-/// Why there are no settings: the text to print, and the exit code.
-#[derive(Debug, thiserror::Error)]
-#[error("{text}")]
-pub struct Stop {
-    /// The text; goes to stdout when `code` is 0 (`--help`), else to stderr.
-    pub text: String,
-    /// 0 or 2.
-    pub code: u8,
+/// Why there are no settings to run with.
+#[derive(Debug)]
+pub enum Stop {
+    /// There is something to print.
+    Print {
+        /// The text; goes to stdout when `code` is 0 (`--help`), else to stderr.
+        text: String,
+        /// 0 or 2.
+        code: u8,
+    },
+    /// `--health-check`: whoever serves this port is to be asked; `None` where it serves none.
+    HealthCheck(Option<u16>),
 }
 
 impl Stop {
     fn new(fault: impl fmt::Display) -> Self {
-        Self { text: format!("error: {fault}"), code: 2 }
+        Self::Print { text: format!("error: {fault}"), code: 2 }
     }
+}
+
+/// This version, and the commit that it was built from where the build says so (`FERROLB_COMMIT`).
+#[must_use]
+pub fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| match option_env!("FERROLB_COMMIT") {
+        Some(commit) if !commit.is_empty() => format!("{} ({commit})", env!("CARGO_PKG_VERSION")),
+        _ => env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    &VERSION
 }
 
 impl From<clap::Error> for Stop {
     fn from(fault: clap::Error) -> Self {
         let code = if fault.use_stderr() { 2 } else { 0 };
-        Self { text: fault.render().to_string(), code }
+        Self::Print { text: fault.render().to_string(), code }
     }
 }
 
@@ -139,6 +153,7 @@ impl Controller {
     /// The text to print and the exit code, also for `--help` and `--version`.
     pub fn read(from: &Surroundings<'_>) -> Result<Self, Stop> {
         let (flags, set) = parse::<ControllerFlags>(from)?;
+        health_check(&flags.common)?;
         let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
         for variable in ["METALLB_ML_SECRET_NAME"] {
             if env(from, variable).is_some() {
@@ -156,6 +171,7 @@ impl Speaker {
     /// The text to print and the exit code, also for `--help` and `--version`.
     pub fn read(from: &Surroundings<'_>) -> Result<Self, Stop> {
         let (flags, set) = parse::<SpeakerFlags>(from)?;
+        health_check(&flags.common)?;
         let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
         ineffective.extend(self::ineffective(&set, NEVER, "is not needed: changes are applied at once"));
         if let Some(kind) = env(from, "METALLB_BGP_TYPE") {
@@ -179,7 +195,7 @@ impl Speaker {
         Ok(Self {
             node: node.into(),
             ignore_exclude_lb: flags.ignore_exclude_lb,
-            frr_vty_dir: flags.frr_vty_dir,
+            frr_vty_dir: Some(flags.frr_vty_dir).filter(|dir| !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
             common: common(flags.common, &set, from, ineffective)?,
         })
@@ -210,6 +226,12 @@ const LATER: &[&str] = &[
 
 /// Accepted, and without effect for good.
 const NEVER: &[&str] = &["host", "bgp-debounce-timeout"];
+
+/// Stops where only the health of another process is asked for: nothing else needs to be right then.
+fn health_check(flags: &CommonFlags) -> Result<(), Stop> {
+    let port = Some(flags.health_probe_port).filter(|port| *port != 0);
+    if flags.health_check { Err(Stop::HealthCheck(port)) } else { Ok(()) }
+}
 
 fn common(
     flags: CommonFlags,

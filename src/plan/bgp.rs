@@ -76,6 +76,9 @@ impl<'a> Sessions<'a> {
         if ads.is_empty() {
             return Err(Reason::NodeNotSelected);
         }
+        if !self.me.frr {
+            return Err(Reason::NoFrr);
+        }
         conflict(&ads, &candidate.ips)?;
         self.usable(candidate)?;
         let mut told = false;

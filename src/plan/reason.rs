@@ -21,6 +21,9 @@ pub enum Reason {
     /// The advertisements are for other nodes.
     #[error("the node selectors of the advertisements leave this node out")]
     NodeNotSelected,
+    /// The speaker was told that there is no FRR.
+    #[error("this node's speaker runs without FRR, so it has no BGP")]
+    NoFrr,
     /// No peer of the advertisements is this node's.
     #[error("no BGPPeer of the advertisements selects this node")]
     NoPeer,
@@ -62,6 +65,7 @@ impl Reason {
             Self::NotInAPool(_) => "ipNotAllowed",
             Self::NoAdvertisement(_) => "noMatchingAdvertisement",
             Self::NodeNotSelected | Self::ElectedElsewhere(_) | Self::NoCandidate => "notOwner",
+            Self::NoFrr => "noFRR",
             Self::NoPeer => "noPeer",
             Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",

@@ -72,6 +72,7 @@ fn peer() -> Peer {
 
 /// A cluster of `nodes` with one Service `default/s` on `ips`, its endpoints on `endpoints`.
 struct Case {
+    frr: bool,
     config: Config,
     world: World,
     alive: BTreeSet<NodeName>,
@@ -99,7 +100,7 @@ impl Case {
         config.l2.insert("l2".into(), Arc::new(l2()));
         config.bgp.insert("bgp".into(), Arc::new(bgp()));
         config.peers.insert("tor".into(), Arc::new(peer()));
-        Self { config, world, alive: nodes.iter().map(|n| (*n).into()).collect() }
+        Self { frr: true, config, world, alive: nodes.iter().map(|n| (*n).into()).collect() }
     }
 
     fn service(&mut self) -> &mut Service {
@@ -110,8 +111,12 @@ impl Case {
         self.world.nodes.get_mut(name).unwrap()
     }
 
+    fn at(&self, me: &str) -> Viewpoint {
+        Viewpoint { node: me.into(), class: Class::default(), frr: self.frr, ignore_exclude_label: false }
+    }
+
     fn plan(&self, me: &str) -> Plan {
-        let me = Viewpoint { node: me.into(), class: Class::default(), ignore_exclude_label: false };
+        let me = self.at(me);
         plan(&me, &self.config, &self.world, &self.alive)
     }
 
@@ -211,7 +216,8 @@ fn who_may_be_elected() {
 fn reasons_why_not() {
     type Change = fn(&mut Case);
     use Protocol::{Bgp, Layer2};
-    let changes: [(Change, Protocol, Reason); 12] = [
+    let changes: [(Change, Protocol, Reason); 13] = [
+        (|c| c.frr = false, Bgp, Reason::NoFrr),
         (|c| c.service().ingress.clear(), Bgp, Reason::NoAddress),
         (|c| c.service().ingress = vec![Ingress::Ip("x".into())], Bgp, Reason::InvalidAddress("x".into())),
         (

@@ -38,6 +38,8 @@ pub(super) struct Announcer {
     /// The plan before this one, until it was told what is new.
     before: Option<Plan>,
     built: Option<Built>,
+    /// Whether there was a pass.
+    decided: bool,
     stale: bool,
 }
 
@@ -46,8 +48,8 @@ pub(super) struct Announcer {
 pub(super) struct Desired {
     /// The addresses to answer for.
     pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
-    /// What FRR must run.
-    pub(super) frr: Arc<frr::Model>,
+    /// What FRR must run; `None` where there is none.
+    pub(super) frr: Option<Arc<frr::Model>>,
 }
 
 impl Announcer {
@@ -66,6 +68,7 @@ impl Announcer {
             plan: Plan::default(),
             before: None,
             built: None,
+            decided: false,
             stale: true,
         }
     }
@@ -93,19 +96,40 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
+        let model = if self.me.frr { Some(self.build(&plan)) } else { self.cannot_speak(&plan) };
+        // The first pass finds what was announced before a restart: that is no news.
+        let before = std::mem::replace(&mut self.plan, plan);
+        self.before = std::mem::replace(&mut self.decided, true).then_some(before);
+        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: model.map(Arc::new) })
+    }
+
+    /// What FRR must run for `plan`.
+    fn build(&mut self, plan: &Plan) -> frr::Model {
         let node = &self.me.node;
         let facts = self.observed.world.nodes.get(node);
         let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
-        let built = frr::build(&home, &plan, &self.config, self.built.as_ref());
+        let built = frr::build(&home, plan, &self.config, self.built.as_ref());
         let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
         self.unfit.extend(built.blame(unfit));
-        // The first pass finds what was announced before a restart: that is no news.
-        let before = std::mem::replace(&mut self.plan, plan);
-        self.before = self.built.is_some().then_some(before);
         self.built = Some(built);
-        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: Arc::new(model) })
+        model
+    }
+
+    /// Peers of a node without FRR have a problem, and nothing is built.
+    fn cannot_speak(&mut self, plan: &Plan) -> Option<frr::Model> {
+        self.unfit = Problems::default();
+        for peer in plan.bgp.keys() {
+            let object = ObjectRef { kind: Kind::BGPPeer, name: peer.to_string() };
+            let what = "the speaker runs without FRR (--frr-vty-dir is empty): there is no session";
+            self.unfit.add(
+                object,
+                "spec.nodeSelectors",
+                format!("node {} is selected, but {what}", self.me.node),
+            );
+        }
+        None
     }
 
     /// Everything that is wrong with the objects.
@@ -215,3 +239,6 @@ fn log_gone(verdict: &Verdict) {
         tracing::info!(service = %verdict.service, %protocol, "withdrawn: the Service is gone");
     }
 }
+
+#[cfg(test)]
+mod tests;

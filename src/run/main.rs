@@ -1,6 +1,7 @@
 //! How the programs begin and end: settings, log, runtime, exit code.
 
 use crate::io::{
+    http::healthy,
     l2::{Sockets, give_up_capabilities},
     settings::{self, Stop, Surroundings},
     telemetry,
@@ -19,7 +20,7 @@ const THREADS: usize = 1;
 #[must_use]
 pub fn controller() -> ExitCode {
     match settings::Controller::read(&Surroundings::of_process()) {
-        Err(stop) => print(&stop),
+        Err(why) => stop(why),
         Ok(settings) => {
             telemetry::init(settings.common.log_level);
             end(runtime().and_then(|runtime| runtime.block_on(super::controller::run(settings))))
@@ -32,7 +33,7 @@ pub fn controller() -> ExitCode {
 #[must_use]
 pub fn speaker() -> ExitCode {
     match settings::Speaker::read(&Surroundings::of_process()) {
-        Err(stop) => print(&stop),
+        Err(why) => stop(why),
         Ok(settings) => {
             telemetry::init(settings.common.log_level);
             let sockets = Sockets::open();
@@ -51,13 +52,20 @@ fn runtime() -> anyhow::Result<Runtime> {
     Ok(Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?)
 }
 
-fn print(stop: &Stop) -> ExitCode {
+fn stop(stop: Stop) -> ExitCode {
+    let (text, code) = match stop {
+        Stop::Print { text, code } => (text, code),
+        Stop::HealthCheck(port) => match healthy(port) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(fault) => (format!("unhealthy: {fault:#}"), 1),
+        },
+    };
     // Nobody is left to tell when this fails.
-    drop(match stop.code {
-        0 => writeln!(io::stdout(), "{}", stop.text),
-        _ => writeln!(io::stderr(), "{}", stop.text),
+    drop(match code {
+        0 => writeln!(io::stdout(), "{text}"),
+        _ => writeln!(io::stderr(), "{text}"),
     });
-    ExitCode::from(stop.code)
+    ExitCode::from(code)
 }
 
 fn end(result: anyhow::Result<()>) -> ExitCode {

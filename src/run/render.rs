@@ -31,9 +31,15 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
             service.ingress = status.ips.iter().map(|ip| Ingress::Ip((*ip).into())).collect();
         }
     }
-    let me = Viewpoint { node: NodeName::from(node), class: Class::default(), ignore_exclude_label: false };
+    let me = Viewpoint {
+        node: NodeName::from(node),
+        class: Class::default(),
+        frr: true,
+        ignore_exclude_label: false,
+    };
     let mut announcer = Announcer::new(me, frr::LogLevel::Informational, observed);
     announcer.refresh();
     let Desired { frr: model, .. } = announcer.decide().context("the directory was not read whole")?;
+    let model = model.context("nothing was built")?;
     Ok((frr::render(&model).context("render frr.conf")?, announcer.problems()))
 }

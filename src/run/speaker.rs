@@ -59,6 +59,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let me = Viewpoint {
         node: settings.node.clone(),
         class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
+        frr: settings.frr_vty_dir.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
     let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
@@ -101,7 +102,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         if let Some(Desired { l2, frr }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
             send_if_new(&answer_for, l2);
-            send_if_new(&run_frr, Some(frr));
+            send_if_new(&run_frr, frr);
             // Only now, so that nothing that is told delays what is done.
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
@@ -162,17 +163,19 @@ async fn start_l2(
     Ok(answer_for)
 }
 
-/// The driver of FRR among `tasks`.
+/// The driver of FRR among `tasks`, where there is an FRR.
 fn start_frr(
     settings: &settings::Speaker,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> (watch::Sender<Option<Arc<Model>>>, mpsc::Receiver<Report>) {
     let (run_frr, desired) = watch::channel(None);
     let (report, reports) = mpsc::channel(REPORTS);
-    let paths = frr::Paths { vty_dir: settings.frr_vty_dir.clone(), conf: settings.frr_conf.clone() };
-    tasks.spawn(async move {
-        frr::drive(paths, desired, report).await;
-        Ok(())
-    });
+    if let Some(vty_dir) = settings.frr_vty_dir.clone() {
+        let paths = frr::Paths { vty_dir, conf: settings.frr_conf.clone() };
+        tasks.spawn(async move {
+            frr::drive(paths, desired, report).await;
+            Ok(())
+        });
+    }
     (run_frr, reports)
 }

@@ -1,10 +1,11 @@
-//! `lab`: the lab's own program: the warden of a lab, its pods, and the demo.
+//! `lab`: the lab's own program: the warden of a lab, its pods, and what people look at.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Result, bail};
 use ferrolb_e2e::{
     demo,
+    install::{machine, show},
     netns::Net,
     pod,
     process::Spawn,
@@ -32,6 +33,8 @@ fn run() -> Result<()> {
             let listen: Vec<_> = listen.iter().map(|address| address.parse()).collect::<Result<_, _>>()?;
             pod::serve(name, &listen)
         }
+        ["cluster"] => show::run(),
+        ["machine", dir] => machine::live(&PathBuf::from(dir)),
         ["victim"] => victim(false),
         ["victim", "--kept"] => victim(true),
         ["down", rest @ ..] if rest.len() < 2 => clean::down(rest.first().copied()).map(|ended| {
@@ -39,7 +42,7 @@ fn run() -> Result<()> {
                 eprintln!("{id} is down");
             }
         }),
-        _ => bail!("usage: lab demo [--keep] | lab down [NAME]"),
+        _ => bail!("usage: lab demo [--keep] | lab cluster | lab down [NAME]"),
     }
 }
 

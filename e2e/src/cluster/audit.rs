@@ -61,6 +61,15 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// Those of one account.
+    #[must_use]
+    pub fn of(&self, account: &str) -> Self {
+        let only = |rights: &BTreeSet<Right>| {
+            rights.iter().filter(|right| right.account == account).cloned().collect()
+        };
+        Self { granted: only(&self.granted), used: only(&self.used), missed: only(&self.missed) }
+    }
+
     /// Granted, and never used.
     #[must_use]
     pub fn idle(&self) -> BTreeSet<Right> {
@@ -75,15 +84,14 @@ impl Cluster {
     /// When either cannot be read.
     pub fn rights(&self) -> Result<Rights> {
         let mut rights = Rights { granted: self.granted()?, ..Rights::default() };
-        let path = self.base.credentials.path("audit.log");
-        let log = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         // the last line may be half written
-        for event in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        for event in self.audit_log()?.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
             let Some(right) = asked(&event) else { continue };
-            match text(&event, "/annotations/authorization.k8s.io~1decision") {
-                "allow" => rights.used.insert(right),
-                _ => rights.missed.insert(right),
-            };
+            if is_allowed(&event) {
+                rights.used.insert(right);
+            } else {
+                rights.missed.insert(right);
+            }
         }
         Ok(rights)
     }
@@ -98,6 +106,25 @@ impl Cluster {
             bail!("the manifest grants too little: {missed:?}");
         }
         Ok(())
+    }
+
+    /// How often the API server refused this to an account, so far.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn refusals(&self, right: &Right) -> Result<usize> {
+        let user = format!("\"system:serviceaccount:{SYSTEM}:{}\"", right.account);
+        let log = self.audit_log()?;
+        // most lines are others': only the few that matter are decoded
+        let own = log.lines().filter(|line| line.contains(&user));
+        let events = own.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let refused = |event: &Value| !is_allowed(event) && asked(event).as_ref() == Some(right);
+        Ok(events.filter(refused).count())
+    }
+
+    fn audit_log(&self) -> Result<String> {
+        let path = self.base.credentials.path("audit.log");
+        fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
     fn granted(&self) -> Result<BTreeSet<Right>> {
@@ -136,6 +163,10 @@ fn expand(account: &str, rule: &Value) -> Vec<Right> {
         }
     }
     rights
+}
+
+fn is_allowed(event: &Value) -> bool {
+    text(event, "/annotations/authorization.k8s.io~1decision") == "allow"
 }
 
 /// The right that a request needs; none for requests that are not about objects, such as discovery.

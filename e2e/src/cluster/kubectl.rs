@@ -10,10 +10,20 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::Foundation;
+use super::{Foundation, programs::Programs};
 use crate::process::Spawn;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// What `kubectl kustomize` makes of a directory; needs no cluster.
+///
+/// # Errors
+/// When the directory is not as kustomize wants it.
+pub fn kustomize(dir: &Path) -> Result<String> {
+    let programs = Programs::find()?;
+    let program = programs.program("kubectl");
+    Spawn::new(&program.binary).args(program.name).arg("kustomize").arg(dir).text()
+}
 
 /// `kubectl` with somebody's kubeconfig.
 #[derive(Clone, Debug)]
@@ -25,6 +35,13 @@ pub struct Kubectl<'a> {
 impl<'a> Kubectl<'a> {
     pub(super) const fn new(base: &'a Foundation, config: PathBuf) -> Self {
         Self { base, config }
+    }
+
+    /// How it is called, for a shell that has its kubeconfig in the environment.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let program = self.base.programs.program("kubectl");
+        format!("{} {}", program.binary.display(), program.name.unwrap_or_default())
     }
 
     /// Runs `kubectl` with these arguments and gives its standard output.
@@ -56,10 +73,19 @@ impl<'a> Kubectl<'a> {
     /// # Errors
     /// As [`Kubectl::run`].
     pub fn apply(&self, objects: &impl Display) -> Result<String> {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.base.dir.join(format!("apply-{number}.yaml"));
-        fs::write(&path, objects.to_string()).with_context(|| format!("write {}", path.display()))?;
-        self.apply_file(&path)
+        self.apply_file(&self.write(objects)?)
+    }
+
+    /// `kubectl create -f` of these objects (YAML or JSON), and what the API server made of them.
+    ///
+    /// # Errors
+    /// As [`Kubectl::run`], or when what it printed is no JSON.
+    pub fn create(&self, objects: &impl Display) -> Result<Value> {
+        let path = self.write(objects)?;
+        // its own validation would ask for what an account may not see
+        let text =
+            self.run(&["create", "--validate=false", "-o", "json", "-f", &path.display().to_string()])?;
+        serde_json::from_str(&text).context("decode what kubectl printed")
     }
 
     /// `kubectl apply -f FILE`.
@@ -68,6 +94,13 @@ impl<'a> Kubectl<'a> {
     /// As [`Kubectl::run`].
     pub fn apply_file(&self, path: &Path) -> Result<String> {
         self.run(&["apply", "-f", &path.display().to_string()])
+    }
+
+    fn write(&self, objects: &impl Display) -> Result<PathBuf> {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = self.base.dir.join(format!("objects-{number}.yaml"));
+        fs::write(&path, objects.to_string()).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
     }
 
     /// Merges `body` into the status of an object.

@@ -1,6 +1,6 @@
 //! The control plane's programs and kube-proxy: with which flags they run, and when they serve.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
@@ -17,7 +17,13 @@ pub(super) fn address() -> IpAddr {
     Segment::Lan.v4(2).into()
 }
 
-const SERVICE_PREFIXES: &str = "10.96.0.0/16,fd00:96::/112";
+/// Where Pods find the API server: the first address of each prefix of Services.
+pub(super) fn cluster_ips() -> [IpAddr; 2] {
+    [Ipv4Addr::new(10, 96, 0, 1).into(), Ipv6Addr::new(0xfd00, 0x96, 0, 0, 0, 0, 0, 1).into()]
+}
+
+/// The prefixes that Services have their own addresses of.
+pub(super) const SERVICE_PREFIXES: &str = "10.96.0.0/16,fd00:96::/112";
 const ETCD: &str = "http://127.0.0.1:2379";
 
 /// The running programs, in the order in which they end.
@@ -25,6 +31,7 @@ const ETCD: &str = "http://127.0.0.1:2379";
 pub(super) struct Plane {
     /// The controller manager, unless only the API was wanted.
     pub(super) controllers: Option<Running>,
+    _scheduler: Option<Running>,
     _api: Running,
     _etcd: Running,
 }
@@ -62,11 +69,13 @@ pub(super) fn start(cluster: &Foundation, extent: Extent) -> Result<Plane> {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-cluster-ip-range={SERVICE_PREFIXES}"),
         "--allow-privileged=true".to_owned(),
-        // it taints young nodes, and the controller that would take the taint away does not run
-        "--disable-admission-plugins=TaintNodesByCondition".to_owned(),
         "--kubelet-preferred-address-types=InternalIP".to_owned(),
     ];
-    if extent == Extent::Whole {
+    if extent != Extent::Nodes {
+        // it taints young nodes, and the controller that would take the taint away does not run
+        flags.push("--disable-admission-plugins=TaintNodesByCondition".to_owned());
+    }
+    if extent != Extent::ApiOnly {
         let policy = cluster.credentials.write("audit-policy.json", &audit_policy().to_string())?;
         flags.push(format!("--audit-policy-file={}", policy.display()));
         flags.push(format!("--audit-log-path={}", file("audit.log")));
@@ -79,15 +88,33 @@ pub(super) fn start(cluster: &Foundation, extent: Extent) -> Result<Plane> {
     })?;
     // not before: until the API server has made the standard roles, they end for want of a right
     let controllers = match extent {
-        Extent::Whole => Some(launch(cluster, control, "kube-controller-manager", &controllers(&file))?),
+        Extent::Whole | Extent::Nodes => {
+            Some(launch(cluster, control, "kube-controller-manager", &controllers(extent, &file))?)
+        }
         Extent::ApiOnly => None,
     };
-    Ok(Plane { controllers, _api: api, _etcd: etcd })
+    let scheduler = match extent {
+        Extent::Nodes => Some(launch(cluster, control, "kube-scheduler", &scheduler(&file))?),
+        Extent::Whole | Extent::ApiOnly => None,
+    };
+    Ok(Plane { controllers, _scheduler: scheduler, _api: api, _etcd: etcd })
 }
 
-fn controllers(file: &dyn Fn(&str) -> String) -> Vec<String> {
-    let kubeconfig = file("controllers.kubeconfig");
+fn scheduler(file: &dyn Fn(&str) -> String) -> Vec<String> {
+    let kubeconfig = file("scheduler.kubeconfig");
     vec![
+        format!("--kubeconfig={kubeconfig}"),
+        format!("--authentication-kubeconfig={kubeconfig}"),
+        format!("--authorization-kubeconfig={kubeconfig}"),
+        format!("--cert-dir={}", file("scheduler")),
+        "--leader-elect=false".to_owned(),
+        "--bind-address=127.0.0.1".to_owned(),
+    ]
+}
+
+fn controllers(extent: Extent, file: &dyn Fn(&str) -> String) -> Vec<String> {
+    let kubeconfig = file("controllers.kubeconfig");
+    let mut flags = vec![
         format!("--kubeconfig={kubeconfig}"),
         format!("--authentication-kubeconfig={kubeconfig}"),
         format!("--authorization-kubeconfig={kubeconfig}"),
@@ -97,9 +124,12 @@ fn controllers(file: &dyn Fn(&str) -> String) -> Vec<String> {
         format!("--root-ca-file={}", file("ca.crt")),
         format!("--cert-dir={}", file("controllers")),
         "--bind-address=127.0.0.1".to_owned(),
+    ];
+    if extent != Extent::Nodes {
         // no kubelet renews its lease here, and a test that stops a node says so itself
-        "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller".to_owned(),
-    ]
+        flags.push("--controllers=*,-node-lifecycle-controller,-taint-eviction-controller".to_owned());
+    }
+    flags
 }
 
 /// What the product's own accounts ask for, and whether they may; of nobody else's requests anything.
@@ -116,25 +146,25 @@ fn audit_policy() -> serde_json::Value {
 
 /// Starts kube-proxy in the namespace of a node.
 pub(super) fn start_proxy(cluster: &Foundation, node: &Net) -> Result<Running> {
-    launch(
-        cluster,
-        node,
-        "kube-proxy",
-        &[
-            format!("--kubeconfig={}", cluster.credentials.path("proxy.kubeconfig").display()),
-            "--proxy-mode=nftables".to_owned(),
-            format!("--hostname-override={}", node.role()),
-            format!("--cluster-cidr={}", pod::CLUSTER_PREFIXES),
-            "--nodeport-addresses=primary".to_owned(),
-            "--conntrack-max-per-core=0".to_owned(),
-            "--healthz-bind-address=127.0.0.1:10256".to_owned(),
-            "--metrics-bind-address=127.0.0.1:10249".to_owned(),
-        ],
-    )
+    launch(cluster, node, "kube-proxy", &proxy_flags(cluster, node))
+}
+
+/// What kube-proxy is told on a node.
+pub(crate) fn proxy_flags(cluster: &Foundation, node: &Net) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", cluster.credentials.path("proxy.kubeconfig").display()),
+        "--proxy-mode=nftables".to_owned(),
+        format!("--hostname-override={}", node.role()),
+        format!("--cluster-cidr={}", pod::CLUSTER_PREFIXES),
+        "--nodeport-addresses=primary".to_owned(),
+        "--conntrack-max-per-core=0".to_owned(),
+        "--healthz-bind-address=127.0.0.1:10256".to_owned(),
+        "--metrics-bind-address=127.0.0.1:10249".to_owned(),
+    ]
 }
 
 /// Waits until kube-proxy has written its first rules.
-pub(super) fn wait_for_proxy(proxy: &Running, node: &Net) -> Result<()> {
+pub(crate) fn wait_for_proxy(proxy: &Running, node: &Net) -> Result<()> {
     proxy
         .wait_for(PATIENCE, "kube-proxy to be healthy", || answers(node, &["http://127.0.0.1:10256/healthz"]))
 }

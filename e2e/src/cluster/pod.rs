@@ -28,7 +28,7 @@ pub struct Pod {
 }
 
 /// The pod prefixes of the node with this number.
-pub(super) fn prefixes(node: u8) -> [String; 2] {
+pub(crate) fn prefixes(node: u8) -> [String; 2] {
     [format!("10.244.{node}.0/24"), format!("fd00:244:{node}::/64")]
 }
 

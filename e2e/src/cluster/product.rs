@@ -35,12 +35,8 @@ impl Cluster {
     /// # Errors
     /// When it is not built, or does not become ready; the message holds the end of its log.
     pub fn start_controller(&self) -> Result<Running> {
-        let control = &self.fabric().control;
-        let running = self
-            .program("controller", control)?
-            .log(self.base.dir.join("controller.log"))
-            .start(&self.fabric().warden)?;
-        ready(&running, control)?;
+        let running = self.launch_controller(&Identity::of("controller"))?;
+        ready(&running, &self.fabric().control)?;
         Ok(running)
     }
 
@@ -49,23 +45,64 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start_controller`].
     pub fn start_speaker(&self, node: &Node, frr: &Frr) -> Result<Running> {
-        let running = self
-            .program("speaker", &node.net)?
-            .args(["--node-name", node.name()])
-            .args([Path::new("--frr-vty-dir"), frr.vty_dir(), Path::new("--frr-conf"), frr.conf()])
-            .log(self.base.dir.join(format!("speaker-{}.log", node.name())))
-            .start(&self.fabric().warden)?;
+        let running = self.launch_speaker(&Identity::of("speaker"), node, frr)?;
         ready(&running, &node.net)?;
         Ok(running)
     }
 
-    fn program(&self, name: &str, net: &Net) -> Result<Spawn> {
-        let kubeconfig = self.account(name)?;
+    /// Starts a controller and does not wait for anything: it may lack the right to become ready.
+    ///
+    /// # Errors
+    /// When it is not built, or has no account.
+    pub fn launch_controller(&self, identity: &Identity<'_>) -> Result<Running> {
+        self.program("controller", identity, &self.fabric().control)?
+            .log(self.base.dir.join(format!("{}.log", identity.account)))
+            .start(&self.fabric().warden)
+    }
+
+    /// The same for the speaker of a node.
+    ///
+    /// # Errors
+    /// As [`Cluster::launch_controller`].
+    pub fn launch_speaker(&self, identity: &Identity<'_>, node: &Node, frr: &Frr) -> Result<Running> {
+        self.program("speaker", identity, &node.net)?
+            .args(["--node-name", node.name()])
+            .args([Path::new("--frr-vty-dir"), frr.vty_dir(), Path::new("--frr-conf"), frr.conf()])
+            .log(self.base.dir.join(format!("{}-{}.log", identity.account, node.name())))
+            .start(&self.fabric().warden)
+    }
+
+    fn program(&self, name: &str, identity: &Identity<'_>, net: &Net) -> Result<Spawn> {
+        let kubeconfig = self.account(identity.account)?;
+        let (port, health) = (identity.port.to_string(), identity.health_port().to_string());
         Ok(Spawn::new(bins::product(name)?)
             .in_net(net.path())
             .env("KUBECONFIG", kubeconfig)
-            .args(["--namespace", SYSTEM, "--port", "7472", "--health-probe-port", "17472"])
-            .args(["--log-level", "info"]))
+            .args(["--namespace", SYSTEM, "--port", &port, "--health-probe-port", &health])
+            .args(["--log-level", "info", "--lb-class", identity.class]))
+    }
+}
+
+/// Who a program is in the cluster: the manifest's own, or one of several that run side by side and share nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// The ServiceAccount, in [`SYSTEM`].
+    pub account: &'a str,
+    /// The load balancer class of its Services; empty for those without one.
+    pub class: &'a str,
+    /// Its port of `/metrics`.
+    pub port: u16,
+}
+
+impl<'a> Identity<'a> {
+    const fn of(account: &'a str) -> Self {
+        Self { account, class: "", port: 7472 }
+    }
+
+    /// Its port of `/readyz`.
+    #[must_use]
+    pub const fn health_port(&self) -> u16 {
+        self.port.saturating_add(10_000)
     }
 }
 

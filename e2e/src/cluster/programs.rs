@@ -11,23 +11,23 @@ use crate::{bins, process::Spawn};
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
-pub(super) struct Programs {
+pub(crate) struct Programs {
     assets: Option<PathBuf>,
     built: PathBuf,
 }
 
 /// How a program is called: its binary, and the words before its own flags.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     /// The binary.
-    pub(super) binary: PathBuf,
+    pub(crate) binary: PathBuf,
     /// Its name, when one binary is many programs.
-    pub(super) name: Option<&'static str>,
+    pub(crate) name: Option<&'static str>,
 }
 
 impl Programs {
     /// Builds what is not built yet; once per process.
-    pub(super) fn find() -> Result<Self> {
+    pub(crate) fn find() -> Result<Self> {
         static FOUND: OnceLock<Result<PathBuf, String>> = OnceLock::new();
         let built = FOUND.get_or_init(|| build().map_err(|error| format!("{error:#}")));
         let built = built.as_ref().map_err(|text| anyhow!("{text}"))?.clone();
@@ -35,7 +35,7 @@ impl Programs {
     }
 
     /// The program of this name.
-    pub(super) fn program(&self, name: &'static str) -> Program {
+    pub(crate) fn program(&self, name: &'static str) -> Program {
         let asset = self.assets.as_ref().map(|dir| dir.join(name)).filter(|path| path.is_file());
         asset.map_or_else(
             || Program { binary: self.built.clone(), name: Some(name) },

@@ -1,7 +1,7 @@
 //! What the warden does when the pipe closes, and `lab down` when the warden itself is gone.
 //!
 //! Only what the state names is touched: processes by pid and birth, processes inside the lab's own namespaces, the
-//! namespaces, the directory.
+//! namespaces, the control groups, the directory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::PREFIX;
+use super::{PREFIX, cgroup};
 use crate::{process::Spawn, wait};
 
 /// The warden's whole life: wait until the harness lets go of the pipe, then clean.
@@ -42,6 +42,10 @@ pub fn clean(dir: &Path) -> Result<()> {
         if Path::new("/run/netns").join(net).exists() {
             Spawn::new("ip").args(["netns", "delete", net]).text()?;
         }
+    }
+    for name in &state.cgroups {
+        // a process that was killed leaves its group a moment later than it ends
+        wait::until(Duration::from_secs(5), "the control groups to go", || cgroup::remove(name).map(Some))?;
     }
     fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
 }
@@ -110,6 +114,7 @@ struct State {
     kept: bool,
     processes: BTreeSet<(u32, u64)>,
     nets: BTreeSet<String>,
+    cgroups: BTreeSet<String>,
 }
 
 impl State {
@@ -127,6 +132,9 @@ impl State {
                 }
                 ["net", name] => {
                     state.nets.insert((*name).to_owned());
+                }
+                ["cgroup", name] => {
+                    state.cgroups.insert((*name).to_owned());
                 }
                 // a harness that was killed while writing leaves half a line
                 _ => {}

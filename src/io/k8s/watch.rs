@@ -156,7 +156,7 @@ fn report(kind: Kind, resource: &ApiResource, error: &Error, none: bool) {
     } else if is_missing(error) {
         tracing::error!(%kind, %crd, "the CRD is missing: apply the CRDs of this version; nothing is decided before");
     } else if forbidden {
-        let right = format!("get, list and watch {}", crd.trim_end_matches('.'));
+        let right = format!("list and watch {}", crd.trim_end_matches('.'));
         tracing::error!(%kind, %right, %fault, "our ServiceAccount lacks a right: apply the RBAC of this version");
     } else {
         tracing::warn!(%kind, %fault, "watch failed, trying again; what was seen last stands");

@@ -2,7 +2,8 @@
 //!
 //! One patch of `services/status` puts the addresses and the annotation beside them. Where that right is missing, as in
 //! MetalLB's own RBAC, which has `update` alone, the Service is read, as plain JSON so that fields of newer Kubernetes
-//! survive, and replaced: one request more. Nothing is written over a version that the decision did not see.
+//! survive, and replaced: one request more. Where neither right is there, the next write tries both again, so that a
+//! repaired role needs no restart. Nothing is written over a version that the decision did not see.
 
 use super::{brief, raw::Raw};
 use crate::{
@@ -108,6 +109,16 @@ async fn write(client: &Client, may_patch: &AtomicBool, status: &Status) -> Resu
             Err(fault) => return Err(fault.into()),
         }
     }
+    let replaced = replace(&api, status).await;
+    if matches!(replaced, Err(Refused::Forbidden(_))) {
+        may_patch.store(true, Ordering::Relaxed);
+    }
+    replaced
+}
+
+/// Reads the Service and replaces its status: what MetalLB's role allows.
+async fn replace(api: &Api<Raw>, status: &Status) -> Result<Change, Refused> {
+    let name = &status.key.name;
     let mut service = within(api.get(name)).await?;
     if service.metadata.resource_version.as_deref() != Some(&*status.version) {
         return Err(Refused::Conflict);

@@ -12,6 +12,9 @@ pub(super) struct CommonFlags {
     /// Port of /healthz and /readyz; 0 for none
     #[arg(long, value_name = "PORT", default_value_t = 17472)]
     pub(super) health_probe_port: u16,
+    /// Ask the one that runs on this host for its /healthz, and exit with 0 when it answers well: for exec probes
+    #[arg(long)]
+    pub(super) health_check: bool,
     /// Namespace of the configuration objects [env: METALLB_NAMESPACE] [default: the Pod's]
     #[arg(long, value_name = "NAMESPACE")]
     pub(super) namespace: Option<String>,
@@ -53,7 +56,7 @@ pub(super) struct CommonFlags {
 
 /// Gives addresses to Services of type LoadBalancer.
 #[derive(Parser, Debug)]
-#[command(name = "controller", version, args_override_self = true)]
+#[command(name = "controller", version = super::version(), args_override_self = true)]
 pub(super) struct ControllerFlags {
     #[command(flatten)]
     pub(super) common: CommonFlags,
@@ -87,7 +90,7 @@ pub(super) struct ControllerFlags {
 
 /// Announces the addresses of Services from one node.
 #[derive(Parser, Debug)]
-#[command(name = "speaker", version, args_override_self = true)]
+#[command(name = "speaker", version = super::version(), args_override_self = true)]
 pub(super) struct SpeakerFlags {
     #[command(flatten)]
     pub(super) common: CommonFlags,
@@ -98,8 +101,8 @@ pub(super) struct SpeakerFlags {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) ignore_exclude_lb: bool,
-    /// Directory of the vty sockets of FRR's daemons
-    #[arg(long, value_name = "DIR", default_value = "/var/run/frr")]
+    /// Directory of the vty sockets of FRR's daemons; empty where there is no FRR
+    #[arg(long, value_name = "DIR", default_value = "/var/run/frr", value_parser = possibly_empty)]
     pub(super) frr_vty_dir: PathBuf,
     /// The frr.conf to write [env: FRR_CONFIG_FILE] [default: /etc/frr/frr.conf]
     #[arg(long, value_name = "FILE")]

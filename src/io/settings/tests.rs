@@ -14,11 +14,19 @@ fn controller(args: &[&str]) -> Result<Controller, Stop> {
     Controller::read(&from(args, &|_| None))
 }
 
+fn said(stop: Stop) -> (String, u8) {
+    match stop {
+        Stop::Print { text, code } => (text, code),
+        Stop::HealthCheck(port) => panic!("asks for the health of {port:?}"),
+    }
+}
+
 #[test]
 fn defaults() {
     let all = speaker(&["--node-name=n"], &[]).unwrap();
     assert_eq!(all.frr_conf, PathBuf::from("/etc/frr/frr.conf"));
-    assert_eq!(all.frr_vty_dir, PathBuf::from("/var/run/frr"));
+    assert_eq!(all.frr_vty_dir, Some(PathBuf::from("/var/run/frr")));
+    assert_eq!(speaker(&["--node-name=n", "--frr-vty-dir="], &[]).unwrap().frr_vty_dir, None);
     assert_eq!(all.common.namespace, "from-file");
     assert_eq!((all.common.port, all.common.health_port), (Some(7472), Some(17472)));
     assert_eq!(all.common.log_level, LogLevel::Info);
@@ -93,11 +101,28 @@ fn faults_stop_with_code_2_and_name_the_flag() {
         (&["--node-name=n", "--ml-wan-config=maybe"], &[], "--ml-wan-config"),
     ] {
         let stop = speaker(args, env).unwrap_err();
-        assert_eq!(stop.code, 2, "{args:?}");
-        assert!(stop.text.contains(part), "{args:?}: {}", stop.text);
+        let (text, code) = said(stop);
+        assert_eq!(code, 2, "{args:?}");
+        assert!(text.contains(part), "{args:?}: {text}");
     }
-    assert_eq!(controller(&["--webhook-mode=maybe"]).unwrap_err().code, 2);
-    assert_eq!(controller(&["-h"]).unwrap_err().code, 0);
+    assert_eq!(said(controller(&["--webhook-mode=maybe"]).unwrap_err()).1, 2);
+    assert_eq!(said(controller(&["-h"]).unwrap_err()).1, 0);
     let none = Surroundings { args: vec!["c".into()], env: &|_| None, namespace: &|| None };
-    assert!(Controller::read(&none).unwrap_err().text.contains("METALLB_NAMESPACE"));
+    assert!(said(Controller::read(&none).unwrap_err()).0.contains("METALLB_NAMESPACE"));
+}
+
+/// An exec probe has the arguments of nobody: no node, no namespace.
+#[test]
+fn a_health_check_needs_nothing_else() {
+    let stop = |args: &[&str]| Speaker::read(&from(args, &|_| None)).unwrap_err();
+    assert!(matches!(stop(&["--health-check"]), Stop::HealthCheck(Some(17472))));
+    assert!(matches!(stop(&["--health-check", "--health-probe-port=9"]), Stop::HealthCheck(Some(9))));
+    assert!(matches!(controller(&["--health-check", "--health-probe-port=0"]), Err(Stop::HealthCheck(None))));
+}
+
+#[test]
+fn the_version_is_told() {
+    let (text, code) = said(controller(&["--version"]).unwrap_err());
+    assert_eq!((text.trim(), code), (format!("controller {}", version()).as_str(), 0));
+    assert!(version().starts_with(env!("CARGO_PKG_VERSION")));
 }

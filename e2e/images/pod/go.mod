@@ -1,0 +1,3 @@
+module ferrolb.test/pod
+
+go 1.26

@@ -1,0 +1,266 @@
+//! One row, proven: a program that has every right but one, what it cannot do, and that it can as soon as it has it.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    bins,
+    cluster::{ADMIN_TOKEN, Identity, Kubectl, Right, SYSTEM},
+    fabric::{LAN, Node},
+    netns::Net,
+    process::Running,
+    tor, wait,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    manifest, objects,
+    table::{Outcome, Part, Program, Row, Trigger},
+    world::{DEADLINE, Lane, World, scrape},
+};
+
+/// Where a row is played.
+pub(crate) struct Stage<'a> {
+    world: &'a World,
+    lane: &'a Lane,
+    node: &'a Node,
+    row: &'a Row,
+    number: u8,
+    id: String,
+    class: String,
+    address: IpAddr,
+    /// What is missing, as the audit log has it.
+    lost: Right,
+}
+
+impl<'a> Stage<'a> {
+    pub(crate) fn new(world: &'a World, lane: &'a Lane, row: &'a Row, number: u8) -> Result<Self> {
+        let (id, class, address) = (objects::id(row), objects::class(row), objects::address(row, number));
+        let node = world.cluster.fabric().node(&lane.node)?;
+        let lost = Right { account: id.clone(), ..row.right() };
+        Ok(Self { world, lane, node, row, number, id, class, address, lost })
+    }
+
+    /// Fails unless the outcome is missing as long as the right is, our program says so, and the outcome comes with
+    /// the right.
+    pub(crate) fn prove(&self) -> Result<()> {
+        self.set()?;
+        let program = self.start()?;
+        self.waits(&program)?;
+        self.pull()?;
+        // what is tried again and again: the try that counts came when everything else was there
+        let tries = match self.row.trigger {
+            Trigger::Start | Trigger::Arrives(_) => self.refusals()?,
+            Trigger::Again(_) | Trigger::Asked => 0,
+        };
+        program.wait_for(DEADLINE, "the API server to refuse it", || {
+            Ok((self.refusals()? > tries).then_some(()))
+        })?;
+        ensure!(!self.has_outcome()?, "nothing is lost; the table says: {}", self.row.gone);
+        self.is_told(&program)?;
+
+        self.apply(manifest::role(&self.id, self.row.program.name(), None)?)?;
+        if let Trigger::Again(_) = self.row.trigger {
+            self.wait_for_right()?;
+            self.give_address()?;
+        }
+        let gone = self.row.gone;
+        program.wait_for(DEADLINE, &format!("the right to end this: {gone}"), || {
+            Ok(self.has_outcome()?.then_some(()))
+        })?;
+        program.kill()?;
+        if self.row.is_v6() {
+            // the next row of this node may be about the same router
+            self.kubectl().run(&["-n", SYSTEM, "delete", "bgppeer", &self.id])?;
+        }
+        Ok(())
+    }
+
+    /// The account, its role, and the objects.
+    fn set(&self) -> Result<()> {
+        let mut all = manifest::account(&self.id);
+        all.extend(manifest::role(&self.id, self.row.program.name(), Some(&self.row.right()))?);
+        all.extend(objects::before(self.row, self.number, self.node.name()));
+        self.apply(all)?;
+        let late = matches!(self.row.trigger, Trigger::Arrives(Part::Addresses) | Trigger::Again(_));
+        if self.row.program == Program::Speaker && !late { self.show(Some(self.address)) } else { Ok(()) }
+    }
+
+    fn start(&self) -> Result<Running> {
+        let (cluster, identity) = (&self.world.cluster, self.identity());
+        match self.row.program {
+            Program::Controller => cluster.launch_controller(&identity),
+            Program::Speaker => cluster.launch_speaker(&identity, self.node, &self.lane.frr),
+        }
+    }
+
+    /// Until everything is there but what is missing: `/readyz` says so.
+    fn waits(&self, program: &Running) -> Result<()> {
+        let url = format!("http://127.0.0.1:{}/readyz", self.identity().health_port());
+        let wanted = match self.row.verb {
+            "list" => {
+                let kind = kind(self.row.resource)?;
+                format!("not ready, waiting for: the list of {kind} objects\n")
+            }
+            _ => "ok\n".to_owned(),
+        };
+        program.wait_for(DEADLINE, &format!("/readyz to say {wanted:?}"), || {
+            let answer = self.net().command("curl").args(["-s", "-m", "2", &url]).text()?;
+            ensure!(answer == wanted, "it says {answer:?}");
+            Ok(Some(()))
+        })
+    }
+
+    /// Does what meets the missing right.
+    fn pull(&self) -> Result<()> {
+        match self.row.trigger {
+            Trigger::Start => Ok(()),
+            Trigger::Asked => self.has_outcome().map(drop),
+            Trigger::Again(times) => (0..times).try_for_each(|_| self.give_address()),
+            Trigger::Arrives(Part::Addresses) => self.show(Some(self.address)),
+            Trigger::Arrives(Part::NamespaceLabel) => self.label("namespace", "default", "rights=open"),
+            Trigger::Arrives(Part::NodeLabel) => self.label("node", self.node.name(), "rights=announces"),
+            Trigger::Arrives(part) => {
+                let object = objects::object(self.row, self.number, self.node.name(), part);
+                self.apply(vec![object.context("the part is no object")?])
+            }
+        }
+    }
+
+    /// The Service gets its address, also when it has it.
+    fn give_address(&self) -> Result<()> {
+        match self.row.program {
+            Program::Controller => {
+                wait::until_true(DEADLINE, "an address", || self.is_addressed())?;
+                self.show(None)?;
+                wait::until_true(DEADLINE, "the address again", || self.is_addressed())
+            }
+            Program::Speaker => {
+                self.show(None)?;
+                wait::until_true(DEADLINE, "the route to go", || Ok(!self.is_routed()?))?;
+                self.show(Some(self.address))?;
+                wait::until_true(DEADLINE, "the route", || self.is_routed())
+            }
+        }
+    }
+
+    fn has_outcome(&self) -> Result<bool> {
+        match self.row.outcome {
+            Outcome::Address => self.is_addressed(),
+            Outcome::Route => self.is_routed(),
+            Outcome::Reply => {
+                let client = &self.world.cluster.fabric().client;
+                let arping = client.command(&bins::tool("arping")?.to_string_lossy());
+                let ip = self.address.to_string();
+                let asked = arping.args(["-i", LAN, "-c", "1", "-C", "1", "-w", "1", &ip]).output()?;
+                Ok(asked.status.success())
+            }
+            Outcome::Event(times) => {
+                let name = format!("involvedObject.name={}", self.id);
+                let events = self.kubectl().get(&["-n", "default", "events", "--field-selector", &name])?;
+                let count = |event: &Value| event.get("count").and_then(Value::as_u64).unwrap_or_default();
+                Ok(manifest::list(&events, "/items").any(|event| count(event) >= times))
+            }
+            Outcome::Scrape => Ok(scrape(self.net(), self.identity().port, ADMIN_TOKEN)? == "200"),
+            Outcome::Reported => {
+                let url = format!("http://127.0.0.1:{}/metrics", self.identity().port);
+                let metrics = self.net().command("curl").args(["-sf", "-m", "5", &url]).text()?;
+                Ok(metrics.contains(r#"ferrolb_problems{kind="FRRConfiguration"} 1"#))
+            }
+        }
+    }
+
+    fn is_addressed(&self) -> Result<bool> {
+        let service = self.kubectl().get(&["-n", "default", "service", &self.id]);
+        Ok(service?.pointer("/status/loadBalancer/ingress/0/ip").is_some())
+    }
+
+    fn is_routed(&self) -> Result<bool> {
+        tor::in_kernel(&self.world.cluster.fabric().tor, &self.address.to_string())
+    }
+
+    /// The log names the missing right, so that somebody can grant it.
+    fn is_told(&self, program: &Running) -> Result<()> {
+        let right = match self.row.verb {
+            "list" | "watch" => format!("list and watch {}\"", self.row.qualified()),
+            _ => format!("needs {}", needs(self.row.resource)?),
+        };
+        program.wait_for(DEADLINE, &format!("the log to name the right: {right}"), || {
+            let log = program.log_text();
+            let told = |line: &str| line.contains("our ServiceAccount") && line.contains(&right);
+            Ok(log.lines().any(told).then_some(()))
+        })
+    }
+
+    /// The API server's own RBAC takes a moment to follow.
+    fn wait_for_right(&self) -> Result<()> {
+        let account = format!("--as=system:serviceaccount:{SYSTEM}:{}", self.id);
+        let resource = self.row.qualified();
+        wait::until_true(DEADLINE, "the API server to follow the role", || {
+            // `can-i` ends with 1 for a no
+            Ok(self.kubectl().run(&["auth", "can-i", self.row.verb, &resource, &account]).is_ok())
+        })
+    }
+
+    fn refusals(&self) -> Result<usize> {
+        self.world.cluster.refusals(&self.lost)
+    }
+
+    fn show(&self, address: Option<IpAddr>) -> Result<()> {
+        let service = ["-n", "default", "service", &self.id];
+        self.kubectl().patch_status(&service, &objects::status(address))
+    }
+
+    fn label(&self, kind: &str, name: &str, label: &str) -> Result<()> {
+        self.kubectl().run(&["label", kind, name, label]).map(drop)
+    }
+
+    fn apply(&self, objects: Vec<Value>) -> Result<()> {
+        self.kubectl().apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects})).map(drop)
+    }
+
+    fn kubectl(&self) -> Kubectl<'a> {
+        self.world.cluster.kubectl()
+    }
+
+    fn identity(&self) -> Identity<'_> {
+        // in one namespace there are several controllers
+        Identity { account: &self.id, class: &self.class, port: 7500 + u16::from(self.number) }
+    }
+
+    /// Where the program is.
+    fn net(&self) -> &'a Net {
+        match self.row.program {
+            Program::Controller => &self.world.cluster.fabric().control,
+            Program::Speaker => &self.node.net,
+        }
+    }
+}
+
+/// The kind of a resource, as `/readyz` names it.
+fn kind(resource: &str) -> Result<&'static str> {
+    Ok(match resource {
+        "services" => "Service",
+        "namespaces" => "Namespace",
+        "nodes" => "Node",
+        "endpointslices" => "EndpointSlice",
+        "ipaddresspools" => "IPAddressPool",
+        "l2advertisements" => "L2Advertisement",
+        "bgpadvertisements" => "BGPAdvertisement",
+        "bgppeers" => "BGPPeer",
+        "bfdprofiles" => "BFDProfile",
+        "communities" => "Community",
+        "frrconfigurations" => "FRRConfiguration",
+        other => anyhow::bail!("which kind is {other}?"),
+    })
+}
+
+/// What the log says that we need for requests that are no watches.
+fn needs(resource: &str) -> Result<&'static str> {
+    Ok(match resource {
+        "services/status" => "patch on services/status",
+        "events" => "create and patch on events",
+        "tokenreviews" | "subjectaccessreviews" => "create on tokenreviews and subjectaccessreviews",
+        other => anyhow::bail!("what does the log say about {other}?"),
+    })
+}

@@ -1,0 +1,31 @@
+//! The real cluster serves before the product is on it: nodes that their own kubelets made Ready, and Pods in
+//! containers that reach each other and the API server under their own addresses.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result};
+use ferrolb_e2e::{install::Installation, pod, wait};
+use serde_json::Value;
+
+#[test]
+fn nodes_run_pods_and_leave_nothing() -> Result<()> {
+    let started = wait::now();
+    let installation = Installation::start(3)?;
+    eprintln!("nodes Ready after {:?}", started.elapsed());
+    let pods = installation.serve("web")?;
+    eprintln!("Pods Ready after {:?}", started.elapsed());
+    for pod in &pods {
+        let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).context("a Pod on no node")?;
+        let ips =
+            pod.pointer("/status/podIPs").and_then(Value::as_array).context("a Pod without addresses")?;
+        assert_eq!(ips.len(), 2, "{ips:?}");
+        for ip in ips.iter().filter_map(|entry| entry.get("ip").and_then(Value::as_str)) {
+            let ip: IpAddr = ip.parse()?;
+            for from in &installation.cluster.fabric().nodes {
+                let (answered, _) = pod::fetch(&from.net, ip, 8080)?;
+                assert_eq!(answered, node, "{ip} from {}", from.name());
+            }
+        }
+    }
+    Ok(())
+}
