@@ -186,7 +186,19 @@ impl Installation {
     /// # Errors
     /// When `/proc` cannot be read.
     pub fn processes(&self, program: &str) -> Result<Vec<u32>> {
-        let group = format!("/{}/", self.cluster.fabric().warden.id());
+        self.processes_below("", program)
+    }
+
+    /// The same of one node.
+    ///
+    /// # Errors
+    /// As [`Installation::processes`].
+    pub fn processes_on(&self, node: &str, program: &str) -> Result<Vec<u32>> {
+        self.processes_below(&format!("{node}/"), program)
+    }
+
+    fn processes_below(&self, below: &str, program: &str) -> Result<Vec<u32>> {
+        let group = format!("/{}/{below}", self.cluster.fabric().warden.id());
         let mut found = Vec::new();
         for process in fs::read_dir("/proc")?.flatten() {
             let text = |file| fs::read_to_string(process.path().join(file)).unwrap_or_default();

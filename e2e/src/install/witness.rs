@@ -17,6 +17,7 @@ use super::{
 use crate::{
     capture::Capture,
     fabric::{Segment, TOR},
+    lab::neighbours,
     process::{Running, Spawn},
     tor::FrrTor,
     updates::updates,
@@ -37,10 +38,10 @@ pub struct Witness {
 }
 
 /// What was seen while something happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     /// What happened.
-    pub step: &'static str,
+    pub step: String,
     /// How long it took.
     pub took: Duration,
     /// Requests from beyond the router.
@@ -86,7 +87,7 @@ impl Witness {
         &self,
         installation: &mut Installation,
         tor: &FrrTor,
-        step: &'static str,
+        step: &str,
         happen: impl FnOnce(&mut Installation) -> Result<()>,
     ) -> Result<Seen> {
         let (start, since, moves) = (wait::now(), wait::since_epoch()?, self.moves());
@@ -101,7 +102,7 @@ impl Witness {
             .map(|update| update.withdrawn.len())
             .sum();
         Ok(Seen {
-            step,
+            step: step.to_owned(),
             took: time.end - start,
             bgp: self.routed.tally(&time)?,
             l2: self.flat.tally(&time)?,
@@ -118,10 +119,10 @@ impl Witness {
 }
 
 /// Waits until all of the router's sessions are up and no route is left over from before a restart.
-fn settle(installation: &Installation, tor: &FrrTor) -> Result<()> {
+pub(super) fn settle(installation: &Installation, tor: &FrrTor) -> Result<()> {
     wait::until_true(LONG, "the router to be at rest", || {
         for node in &installation.cluster.fabric().nodes {
-            for ip in [IpAddr::from(Segment::Tor.v4(node.host())), Segment::Tor.v6(node.host()).into()] {
+            for ip in neighbours(node) {
                 if !tor.session(ip)?.is_some_and(|session| session.established) {
                     return Ok(false);
                 }
@@ -139,7 +140,7 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:<34} {:>6.1} s  failed by BGP {:>3} of {:>5}, on the flat segment {:>3} of {:>5}; {} withdrawn, {} route \
+            "{:<36} {:>6.1} s  failed by BGP {:>3} of {:>5}, on the flat segment {:>3} of {:>5}; {} withdrawn, {} route \
              changes",
             self.step,
             self.took.as_secs_f64(),
