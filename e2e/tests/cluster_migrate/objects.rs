@@ -1,0 +1,128 @@
+//! What `kubectl apply` makes of MetalLB's objects, in each of its modes, without any program running.
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    bins,
+    cluster::{Cluster, Extent, MetalLb, SYSTEM, documents},
+    fabric::Fabric,
+};
+use serde_json::Value;
+
+use crate::{CONFIGURATION, guide};
+
+#[test]
+fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
+    let metallb = MetalLb::find()?;
+    for (mode, steps) in [
+        ("native", &["save", "stop", "apply", "clean", "compare"][..]),
+        ("frr", &["save", "stop", "apply", "clean", "compare"]),
+        ("frr-k8s", &["save", "stop", "stop-frr-k8s", "apply", "clean", "clean-frr-k8s", "compare"]),
+    ] {
+        let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
+        guide::install_metallb(&cluster, &metallb.manifest(mode), CONFIGURATION)?;
+        let objects = configuration(&cluster)?;
+        if mode == "frr-k8s" {
+            // as MetalLB's speaker leaves it behind; nobody answers the webhook that would look at it
+            cluster.kubectl().run(&["delete", "validatingwebhookconfiguration", "--all"])?;
+            cluster.kubectl().apply(
+                &"{apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRConfiguration, metadata: \
+                  {name: metallb-n1, namespace: metallb-system}, spec: {}}",
+            )?;
+            cluster.kubectl().apply_file(&metallb.manifest(mode))?;
+        }
+        for step in steps {
+            if *step == "clean" {
+                let refused = guide::pool_can_be_changed(&cluster, mode);
+                ensure!(refused.is_ok(), "{mode}: a webhook of MetalLB's is left: {refused:?}");
+            }
+            guide::follow(&cluster, &metallb, mode, step).with_context(|| mode.to_owned())?;
+        }
+        as_if_new(&cluster).with_context(|| mode.to_owned())?;
+        assert_eq!(configuration(&cluster)?, objects, "{mode}");
+        let left = cluster.kubectl().run(&[
+            "get",
+            "-n",
+            SYSTEM,
+            "-o",
+            "name",
+            "frrconfigurations.frrk8s.metallb.io",
+        ])?;
+        assert_eq!(left, "", "{mode}");
+
+        for step in ["back", "clean-back"] {
+            guide::follow(&cluster, &metallb, mode, step).with_context(|| mode.to_owned())?;
+        }
+        assert_eq!(configuration(&cluster)?, objects, "{mode}, and back");
+    }
+    Ok(())
+}
+
+/// A cluster that has seen MetalLB versions with BGPPeers stored as `v1beta1`.
+#[test]
+fn an_old_stored_version_stops_the_manifest_until_the_guide_is_followed() -> Result<()> {
+    let metallb = MetalLb::find()?;
+    let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
+    guide::install_metallb(&cluster, &metallb.manifest("native"), CONFIGURATION)?;
+    // in life MetalLB's controller still answers its webhooks at this step
+    cluster.kubectl().run(&["delete", "validatingwebhookconfiguration", "metallb-webhook-configuration"])?;
+    cluster.kubectl().patch_status(
+        &["crd", "bgppeers.metallb.io"],
+        &serde_json::json!({"status": {"storedVersions": ["v1beta1", "v1beta2"]}}),
+    )?;
+    let refusal = guide::follow(&cluster, &metallb, "native", "apply").err().context("it was accepted")?;
+    ensure!(format!("{refusal:#}").contains("storedVersions"), "{refusal:#}");
+    guide::follow(&cluster, &metallb, "native", "versions")?;
+    guide::follow(&cluster, &metallb, "native", "apply").map(drop)
+}
+
+/// Workloads and rights are what they would be in a cluster that never had MetalLB.
+fn as_if_new(cluster: &Cluster) -> Result<()> {
+    let kubectl = cluster.kubectl();
+    let desk = cluster.fabric().warden.make_dir("as-if-new")?;
+    for document in documents(&bins::checkout()?.join("manifests/ferrolb.yaml"))? {
+        let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
+        let part = match kind {
+            "Deployment" | "DaemonSet" | "CustomResourceDefinition" => "/spec",
+            "ClusterRole" | "Role" => "/rules",
+            "ClusterRoleBinding" | "RoleBinding" => "/subjects",
+            _ => continue,
+        };
+        let file = desk.join("object.yaml");
+        std::fs::write(&file, &document)?;
+        let file = file.display().to_string();
+        let object = kubectl.get(&["-f", &file])?;
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).context("no name")?.to_owned();
+        let version =
+            object.pointer("/metadata/resourceVersion").and_then(Value::as_str).context("no version")?;
+        // a kind's definition is only replaced by one that says which
+        std::fs::write(
+            &file,
+            document.replacen("metadata:\n", &format!("metadata:\n  resourceVersion: \"{version}\"\n"), 1),
+        )?;
+        let new: Value = serde_json::from_str(&kubectl.run(&[
+            "replace",
+            "--dry-run=server",
+            "-o",
+            "json",
+            "-f",
+            &file,
+        ])?)?;
+        ensure!(object.pointer(part) == new.pointer(part), "{kind} {name} differs:\n{object:#}\n{new:#}");
+    }
+    Ok(())
+}
+
+/// The specs of all that the user wrote.
+fn configuration(cluster: &Cluster) -> Result<Vec<(String, Value)>> {
+    let kinds = "ipaddresspools,bgppeers,bgpadvertisements,l2advertisements,communities,bfdprofiles";
+    let all = cluster.kubectl().get(&["-n", SYSTEM, kinds])?;
+    let items = all.get("items").and_then(Value::as_array).context("a list without items")?;
+    let found: Vec<_> = items
+        .iter()
+        .map(|item| {
+            (crate::services::key(item).unwrap_or_default(), item.get("spec").cloned().unwrap_or_default())
+        })
+        .collect();
+    ensure!(found.len() == 10, "{found:#?}");
+    Ok(found)
+}
