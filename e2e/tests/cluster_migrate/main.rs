@@ -10,13 +10,15 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
-    cluster::{Cluster, Extent, MetalLb, MetalLbSpeaker},
-    fabric::Fabric,
+    cluster::{Cluster, Extent, MetalLb, MetalLbSpeaker, SYSTEM},
+    fabric::{Fabric, Segment},
     frr::{Frr, Listens},
     process::Running,
     tor::FrrTor,
     wait,
 };
+
+use serde_json::Value;
 
 use judge::{Seen, Watch};
 use services::{Held, PENDING};
@@ -58,20 +60,24 @@ fn every_service_keeps_its_addresses_there_and_back() -> Result<()> {
         forget_events(&cluster)?;
         follow("apply")?;
         let controller = cluster.start_controller()?;
-        let speakers = replace_by_ours(&cluster, speakers)?;
+        let speakers = replace_by_ours(&cluster, &tor, &before, speakers)?;
         announced(&cluster, &tor, &before)?;
         Ok((controller, speakers))
     })?;
     follow("clean")?;
     guide::pool_can_be_changed(&cluster, "there")?;
     pending_says_why(&cluster)?;
-    judged("there", watch.end(&cluster, "there")?, &seen, &before)?;
+    say("there", &seen);
+    kept("there", &watch.end(&cluster, "there")?, &before)?;
+    for (address, seen) in &seen {
+        ensure!(seen.failed == 0, "{address} did not answer: {seen:?}");
+        ensure!(seen.longest_without_route.is_zero(), "{address} had no route: {seen:?}");
+    }
     assert_eq!(follow("compare")?, "", "the guide's comparison finds a difference");
     assert_eq!(services::held(&cluster)?, before);
-    cluster.no_right_missing()?;
 
     let watch = Watch::start(&cluster, "back")?;
-    let (kept, seen) = judge::during(&cluster, &asked, || {
+    let (running, seen) = judge::during(&cluster, &asked, || {
         follow("back")?;
         controller.stop()?;
         let controller = cluster.start_metallb_controller(&metallb)?;
@@ -80,9 +86,10 @@ fn every_service_keeps_its_addresses_there_and_back() -> Result<()> {
         Ok((controller, speakers))
     })?;
     follow("clean-back")?;
-    judged("back", watch.end(&cluster, "back")?, &seen, &before)?;
+    say("back", &seen);
+    kept("back", &watch.end(&cluster, "back")?, &before)?;
     assert_eq!(services::held(&cluster)?, before);
-    drop(kept);
+    drop(running);
     Ok(())
 }
 
@@ -90,8 +97,17 @@ fn metallb_speakers(cluster: &Cluster, metallb: &MetalLb) -> Result<Vec<MetalLbS
     cluster.fabric().nodes.iter().map(|node| cluster.start_metallb_speaker(metallb, node)).collect()
 }
 
-/// What the DaemonSet's controller does: one node after the other, the next as soon as the new Pod is ready.
-fn replace_by_ours(cluster: &Cluster, theirs: Vec<MetalLbSpeaker>) -> Result<Vec<(Frr, Running)>> {
+/// What the DaemonSet's controller does: one node after the other, the next when the new Pod has been ready for
+/// `minReadySeconds`. Within that time its routes are at the router: that is what the field is for.
+fn replace_by_ours(
+    cluster: &Cluster,
+    tor: &FrrTor,
+    services: &BTreeMap<String, Held>,
+    theirs: Vec<MetalLbSpeaker>,
+) -> Result<Vec<(Frr, Running)>> {
+    let daemons = cluster.kubectl().get(&["-n", SYSTEM, "daemonset", "speaker"])?;
+    let seconds = daemons.pointer("/spec/minReadySeconds").and_then(Value::as_u64);
+    let patience = Duration::from_secs(seconds.context("the DaemonSet has no minReadySeconds")?);
     let nodes = cluster.fabric().nodes.iter();
     nodes
         .zip(theirs)
@@ -99,11 +115,28 @@ fn replace_by_ours(cluster: &Cluster, theirs: Vec<MetalLbSpeaker>) -> Result<Vec
             theirs.stop()?;
             let frr = Frr::start(&cluster.fabric().warden, &node.net, Listens::No, "")?;
             let speaker = cluster.start_speaker(node, &frr)?;
+            let ready = wait::now();
+            let hops = [IpAddr::from(Segment::Tor.v4(node.host())), Segment::Tor.v6(node.host()).into()];
+            let what = format!("the routes of {} within minReadySeconds", node.name());
+            wait::until_true(patience, &what, || {
+                for prefix in routed(services) {
+                    if tor.next_hops(&prefix)?.is_disjoint(&hops.into()) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })?;
+            eprintln!(
+                "{}: routes at the router {:?} after the speaker was ready",
+                node.name(),
+                ready.elapsed()
+            );
             Ok((frr, speaker))
         })
         .collect()
 }
 
+/// The other way; MetalLB's DaemonSet waits for nothing but the Pod.
 fn replace_by_theirs(
     cluster: &Cluster,
     metallb: &MetalLb,
@@ -122,9 +155,7 @@ fn replace_by_theirs(
 
 /// Waits until the router has every address but the flat one's from both nodes.
 fn announced(cluster: &Cluster, tor: &FrrTor, services: &BTreeMap<String, Held>) -> Result<()> {
-    let routed = services.iter().filter(|(key, _)| *key != "default/flat");
-    for address in routed.flat_map(|(_, held)| held.addresses()) {
-        let prefix = format!("{address}/{}", if address.contains(':') { 128 } else { 32 });
+    for prefix in routed(services) {
         wait::until_true(DEADLINE, &format!("{prefix} at the router, from both nodes"), || {
             Ok(tor.next_hops(&prefix)?.len() == cluster.fabric().nodes.len())
         })?;
@@ -136,6 +167,15 @@ fn announced(cluster: &Cluster, tor: &FrrTor, services: &BTreeMap<String, Held>)
         })?;
     }
     Ok(())
+}
+
+/// The prefixes that the router shall have: of all but the flat one.
+fn routed(services: &BTreeMap<String, Held>) -> Vec<String> {
+    let routed = services.iter().filter(|(key, _)| *key != "default/flat");
+    routed
+        .flat_map(|(_, held)| held.addresses())
+        .map(|address| format!("{address}/{}", if address.contains(':') { 128 } else { 32 }))
+        .collect()
 }
 
 fn addresses(services: &BTreeMap<String, Held>, key: &str) -> Result<Vec<IpAddr>> {
@@ -159,16 +199,8 @@ fn pending_says_why(cluster: &Cluster) -> Result<()> {
     })
 }
 
-/// No Service held anything else at any moment, and the client and the router missed nothing.
-fn judged(
-    way: &str,
-    history: BTreeMap<String, Vec<Held>>,
-    seen: &BTreeMap<IpAddr, Seen>,
-    before: &BTreeMap<String, Held>,
-) -> Result<()> {
-    for (address, seen) in seen {
-        eprintln!("{way}: {address}: {seen:?}");
-    }
+/// No Service held anything else at any moment.
+fn kept(way: &str, history: &BTreeMap<String, Vec<Held>>, before: &BTreeMap<String, Held>) -> Result<()> {
     for (key, held) in before {
         let moments = history.get(key).with_context(|| format!("{key} was not watched"))?;
         ensure!(
@@ -176,9 +208,12 @@ fn judged(
             "{way}: {key}: {moments:#?}"
         );
     }
-    for (address, seen) in seen {
-        ensure!(seen.failed == 0, "{way}: {address} did not answer: {seen:?}");
-        ensure!(seen.longest_without_route.is_zero(), "{way}: {address} had no route: {seen:?}");
-    }
     Ok(())
+}
+
+/// Says what the client and the router saw.
+fn say(way: &str, seen: &BTreeMap<IpAddr, Seen>) {
+    for (address, seen) in seen {
+        eprintln!("{way}: {address}: {seen:?}");
+    }
 }

@@ -18,8 +18,8 @@ pub(crate) struct Held {
     pub(crate) pool: Option<String>,
 }
 
-/// Namespace, name, annotations, and what its spec has beside the usual.
-type Row = (&'static str, &'static str, &'static [(&'static str, &'static str)], Value);
+/// Name, annotations, and what its spec has beside the usual.
+type Row = (&'static str, &'static [(&'static str, &'static str)], Value);
 
 const REQUEST: &str = "metallb.io/loadBalancerIPs";
 const POOL: &str = "metallb.io/address-pool";
@@ -30,33 +30,27 @@ fn rows() -> Vec<Row> {
     let one = || json!({});
     let v6 = || json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv6"]});
     vec![
-        ("default", "leaves", &[], both()),
-        ("default", "both", &[], both()),
-        ("default", "four", &[], one()),
-        ("default", "six", &[], v6()),
-        ("default", "prefers", &[], json!({"ipFamilyPolicy": "PreferDualStack"})),
+        ("leaves", &[], both()),
+        ("both", &[], both()),
+        ("four", &[], one()),
+        ("six", &[], v6()),
+        ("prefers", &[], json!({"ipFamilyPolicy": "PreferDualStack"})),
+        ("local", &[], json!({"ipFamilyPolicy": "RequireDualStack", "externalTrafficPolicy": "Local"})),
+        ("asks", &[(REQUEST, "10.98.0.15")], one()),
+        ("asks-both", &[(REQUEST, "10.99.0.9,fd00:99::9")], both()),
+        ("asks-in-spec", &[], json!({"loadBalancerIP": "10.98.0.17"})),
+        ("asks-pool", &[(POOL, "ranges")], both()),
+        ("asks-pool-old", &[("metallb.universe.tf/address-pool", "ranges")], one()),
+        ("shares-a", &[(SHARE, "one"), (REQUEST, "10.98.0.12")], one()),
         (
-            "default",
-            "local",
-            &[],
-            json!({"ipFamilyPolicy": "RequireDualStack", "externalTrafficPolicy": "Local"}),
-        ),
-        ("default", "asks", &[(REQUEST, "10.98.0.15")], one()),
-        ("default", "asks-both", &[(REQUEST, "10.99.0.9,fd00:99::9")], both()),
-        ("default", "asks-in-spec", &[], json!({"loadBalancerIP": "10.98.0.17"})),
-        ("default", "asks-pool", &[(POOL, "ranges")], both()),
-        ("default", "asks-pool-old", &[("metallb.universe.tf/address-pool", "ranges")], one()),
-        ("default", "shares-a", &[(SHARE, "one"), (REQUEST, "10.98.0.12")], one()),
-        (
-            "default",
             "shares-b",
             &[(SHARE, "one"), (REQUEST, "10.98.0.12")],
             json!({"ports": [{"port": 81, "targetPort": 8080}]}),
         ),
-        ("team", "pinned", &[], one()),
-        ("default", "flat", &[(POOL, "flat")], one()),
-        ("default", "lone-first", &[(POOL, "lone")], one()),
-        ("default", "lone-second", &[(POOL, "lone")], one()),
+        ("pinned", &[], one()),
+        ("flat", &[(POOL, "flat")], one()),
+        ("lone-first", &[(POOL, "lone")], one()),
+        ("lone-second", &[(POOL, "lone")], one()),
     ]
 }
 
@@ -64,8 +58,7 @@ fn rows() -> Vec<Row> {
 /// that a lower address is free.
 pub(crate) fn create(cluster: &Cluster) -> Result<()> {
     let kubectl = cluster.kubectl();
-    kubectl.run(&["create", "namespace", "team"])?;
-    for (namespace, name, annotations, extra) in rows() {
+    for (name, annotations, extra) in rows() {
         let annotations: serde_json::Map<String, Value> =
             annotations.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
         let mut spec = json!({
@@ -77,10 +70,13 @@ pub(crate) fn create(cluster: &Cluster) -> Result<()> {
         }
         kubectl.apply(&json!({
             "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": name, "namespace": namespace, "annotations": annotations}, "spec": spec,
+            "metadata": {
+                "name": name, "namespace": "default",
+                "annotations": annotations, "labels": {"name": name},
+            }, "spec": spec,
         }))?;
         // in this order: who comes second to the lone address shall not be first
-        let key = format!("{namespace}/{name}");
+        let key = format!("default/{name}");
         if key != PENDING {
             ferrolb_e2e::wait::until_true(crate::DEADLINE, &format!("the addresses of {key}"), || {
                 Ok(held(cluster)?.get(&key).is_some_and(|held| !held.ingress.is_empty()))
