@@ -1,5 +1,7 @@
 //! What `kubectl apply` makes of MetalLB's objects, in each of its modes, without any program running.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     bins,
@@ -21,6 +23,8 @@ fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
         let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
         guide::install_metallb(&cluster, &metallb.manifest(mode), CONFIGURATION)?;
         let objects = configuration(&cluster)?;
+        let refused = guide::pool_can_be_changed(&cluster, mode);
+        ensure!(refused.is_err(), "{mode}: MetalLB's webhook is not asked");
         if mode == "frr-k8s" {
             // as MetalLB's speaker leaves it behind; nobody answers the webhook that would look at it
             cluster.kubectl().run(&["delete", "validatingwebhookconfiguration", "--all"])?;
@@ -32,12 +36,11 @@ fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
         }
         for step in steps {
             if *step == "clean" {
-                let refused = guide::pool_can_be_changed(&cluster, mode);
-                ensure!(refused.is_ok(), "{mode}: a webhook of MetalLB's is left: {refused:?}");
+                guide::pool_can_be_changed(&cluster, mode).context("a webhook of MetalLB's is left")?;
             }
             guide::follow(&cluster, &metallb, mode, step).with_context(|| mode.to_owned())?;
         }
-        as_if_new(&cluster).with_context(|| mode.to_owned())?;
+        as_if_new(&cluster, &bins::checkout()?.join("manifests/ferrolb.yaml")).with_context(|| mode.to_owned())?;
         assert_eq!(configuration(&cluster)?, objects, "{mode}");
         let left = cluster.kubectl().run(&[
             "get",
@@ -52,6 +55,7 @@ fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
         for step in ["back", "clean-back"] {
             guide::follow(&cluster, &metallb, mode, step).with_context(|| mode.to_owned())?;
         }
+        as_if_new(&cluster, &metallb.manifest(mode)).with_context(|| format!("{mode}, and back"))?;
         assert_eq!(configuration(&cluster)?, objects, "{mode}, and back");
     }
     Ok(())
@@ -75,11 +79,40 @@ fn an_old_stored_version_stops_the_manifest_until_the_guide_is_followed() -> Res
     guide::follow(&cluster, &metallb, "native", "apply").map(drop)
 }
 
-/// Workloads and rights are what they would be in a cluster that never had MetalLB.
-fn as_if_new(cluster: &Cluster) -> Result<()> {
+/// Helm keeps no note of what it applied on the objects: what FerroLB's definitions leave out then stays, such as the
+/// conversion webhook that nobody answers any more. With one version there is nothing to convert.
+#[test]
+fn definitions_that_kubectl_did_not_apply_serve_the_objects_too() -> Result<()> {
+    let metallb = MetalLb::find()?;
+    let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
+    let kubectl = cluster.kubectl();
+    let desk = cluster.fabric().warden.make_dir("definitions")?;
+    for (number, document) in documents(&metallb.manifest("native"))?.iter().enumerate() {
+        if document.contains("kind: CustomResourceDefinition") {
+            let file = desk.join(format!("{number}.yaml"));
+            std::fs::write(&file, document)?;
+            kubectl.run(&["create", "-f", &file.display().to_string()])?;
+        }
+    }
+    kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
+    kubectl.run(&["create", "namespace", SYSTEM])?;
+    kubectl.apply(&CONFIGURATION)?;
+    let objects = configuration(&cluster)?;
+    guide::follow(&cluster, &metallb, "native", "apply")?;
+    assert_eq!(configuration(&cluster)?, objects);
+    let versions =
+        kubectl.run(&["get", "crd", "bgppeers.metallb.io", "-o", "jsonpath={.spec.versions[*].name}"])?;
+    assert_eq!(versions, "v1beta2");
+    let patch = r#"{"spec":{"holdTime":"30s"}}"#;
+    kubectl.run(&["-n", SYSTEM, "patch", "bgppeer", "tor-v4", "--type=merge", "-p", patch])?;
+    kubectl.run(&["-n", SYSTEM, "delete", "bgppeer", "tor-v6"]).map(drop)
+}
+
+/// Definitions, workloads and rights are what this manifest makes of them in a cluster that never had another.
+fn as_if_new(cluster: &Cluster, manifest: &Path) -> Result<()> {
     let kubectl = cluster.kubectl();
     let desk = cluster.fabric().warden.make_dir("as-if-new")?;
-    for document in documents(&bins::checkout()?.join("manifests/ferrolb.yaml"))? {
+    for document in documents(manifest)? {
         let kind = document.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap_or_default();
         let part = match kind {
             "Deployment" | "DaemonSet" | "CustomResourceDefinition" => "/spec",
