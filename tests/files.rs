@@ -11,7 +11,17 @@ use ferrolb::{
     },
     names::ServiceKey,
 };
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -323,6 +333,44 @@ async fn a_change_of_rights_is_a_change() {
     fs::set_permissions(it.path("pools.yaml"), fs::Permissions::from_mode(0o600)).unwrap();
     let again = timeout(LONG, it.changes.recv()).await.unwrap().unwrap();
     assert!(matches!(again, Change::Listing(_)), "{again:?}");
+}
+
+/// Input: a large directory and many statuses, on a runtime of one thread. Output: another task has its turns while
+/// they are read and written; there is no telling how many, but they are not the few between two channels.
+#[tokio::test(flavor = "current_thread")]
+async fn others_go_on_while_a_large_directory_is_read() {
+    const MANY: usize = 1000;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let dir = TempDir::new().unwrap();
+    let names: Vec<String> = (0..MANY).map(|at| format!("s{at}")).collect();
+    fs::write(dir.path().join("many.yaml"), names.iter().map(|name| service(name)).collect::<String>())
+        .unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    let first = timeout(LONG, it.changes.recv()).await.unwrap().unwrap();
+    let meanwhile = turns.load(Relaxed);
+    assert!(meanwhile > 100, "{meanwhile} turns until the first change");
+    it.observed.apply(first);
+    it.until("all services", |o| o.synced() && o.world.services.len() == MANY).await;
+    for name in names.iter().take(16) {
+        let version = it.service(name).unwrap().version.clone();
+        let status =
+            Status { key: ServiceKey::new("default", name), version, ips: vec![], pool: Some("p".into()) };
+        it.statuses.try_send(status).unwrap();
+    }
+    let before = turns.load(Relaxed);
+    for _ in 0..16 {
+        timeout(LONG, it.wrote.recv()).await.unwrap().unwrap().result.unwrap();
+    }
+    let meanwhile = turns.load(Relaxed) - before;
+    assert!(meanwhile > 100, "{meanwhile} turns while statuses were written");
+    other.abort();
 }
 
 /// Input: nobody listens any more. Output: the task ends by itself.

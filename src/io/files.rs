@@ -1,7 +1,8 @@
 //! The manifest directory: the same objects as an API server would serve, read from the YAML of `DIR/*.yaml`, and the
 //! statuses beside them, in `DIR/status/services/`.
 //!
-//! One task reads and writes, so that the two cannot cross. A directory has no API server in front of it: serde fills
+//! One task reads and writes, so that the two cannot cross; the disk and the parser keep a thread of their own busy
+//! meanwhile, never one that answers others. A directory has no API server in front of it: serde fills
 //! in the defaults, and what the schemas would refuse (bounds, enums, CEL) is `config::parse`'s to find. A document
 //! that does not parse keeps the objects that were read from it last. Sub-directories other than `status` and files
 //! whose name begins with a dot are not read.
@@ -79,13 +80,21 @@ pub async fn run(
     let mut directory = Directory::new(dir, namespace, role);
     let mut missing = false;
     loop {
-        match watch().and_then(|()| directory.read()) {
+        let writes = statuses.is_some();
+        let watched = watch();
+        let read = aside(directory, move |directory| {
+            let changes = watched.and_then(|()| directory.read())?;
+            if writes {
+                directory.sweep();
+            }
+            Ok::<_, io::Error>(changes)
+        });
+        let changes;
+        (directory, changes) = read.await?;
+        match changes {
             Ok(changes) => {
                 if std::mem::take(&mut missing) {
                     tracing::info!(dir = %dir.display(), "the manifests are read again");
-                }
-                if statuses.is_some() {
-                    directory.sweep();
                 }
                 for change in changes {
                     if to.send(change).await.is_err() {
@@ -106,9 +115,14 @@ pub async fn run(
             tokio::select! {
                 biased;
                 Some(status) = next(&mut statuses) => {
-                    let result = directory.write(&status);
+                    let write = aside(directory, move |directory| {
+                        let result = directory.write(&status);
+                        Wrote { key: status.key, result }
+                    });
+                    let answer;
+                    (directory, answer) = write.await?;
                     if let Some((_, wrote)) = &statuses
-                        && wrote.send(Wrote { key: status.key, result }).await.is_err()
+                        && wrote.send(answer).await.is_err()
                     {
                         return Ok(());
                     }
@@ -138,6 +152,19 @@ pub fn read(dir: &Path, namespace: &str, role: Role) -> anyhow::Result<Observed>
         observed.apply(change);
     }
     Ok(observed)
+}
+
+/// Does `work` on a thread that may wait for the disk: thousands of objects take seconds, in which ARP, NDP and probes
+/// want their answers. A cancelled caller does not stop it, but nobody sees the directory any more.
+async fn aside<T: Send + 'static>(
+    mut directory: Directory,
+    work: impl FnOnce(&mut Directory) -> T + Send + 'static,
+) -> anyhow::Result<(Directory, T)> {
+    let both = move || {
+        let done = work(&mut directory);
+        (directory, done)
+    };
+    tokio::task::spawn_blocking(both).await.context("the thread of the manifests ended")
 }
 
 async fn next(statuses: &mut Option<(Receiver<Status>, Sender<Wrote>)>) -> Option<Status> {
