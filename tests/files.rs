@@ -155,6 +155,65 @@ async fn a_broken_document_keeps_its_objects_and_is_named() {
     assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.3.0/24"]);
 }
 
+/// Input: a file that is emptied, while another one changes. Output: it is named, what it held stays, also in a second
+/// reading; its content clears it, and so does its removal. A file that never held anything may be empty.
+#[tokio::test]
+async fn an_emptied_file_keeps_its_objects() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    it.put("svc.yaml", &service("x"));
+    it.put("nothing.yaml", "");
+    it.until("the service", |o| o.world.services.len() == 1 && o.synced()).await;
+    for (text, other) in [("", "a"), (" \n\n", "b")] {
+        it.put("svc.yaml", text);
+        it.put("other.yaml", &pool(other, "[10.0.0.0/24]"));
+        it.until("the other file", |o| o.input.pools.contains_key(other)).await;
+        it.until("the fault", |o| o.input.unreadable.contains_key(&file("svc.yaml"))).await;
+        assert!(it.service("x").is_some());
+        assert_eq!(it.observed.input.unreadable.len(), 1, "{:?}", it.observed.input.unreadable);
+        assert!(
+            it.observed.input.unreadable[&file("svc.yaml")][0].what.starts_with("is empty: what it held")
+        );
+    }
+    it.put("svc.yaml", &service("x"));
+    it.until("the same content", |o| o.input.unreadable.is_empty()).await;
+    it.put("svc.yaml", "");
+    it.until("the fault again", |o| !o.input.unreadable.is_empty()).await;
+    it.put("svc.yaml", &service("y"));
+    it.until("other content", |o| o.input.unreadable.is_empty() && o.world.services.len() == 1).await;
+    assert!(it.service("y").is_some());
+    it.put("svc.yaml", "");
+    it.until("the fault once more", |o| !o.input.unreadable.is_empty()).await;
+    fs::remove_file(it.path("svc.yaml")).unwrap();
+    it.until("its removal", |o| o.world.services.is_empty() && o.input.unreadable.is_empty()).await;
+}
+
+/// Input: what is called a manifest but is no file. Output: each is named, none is waited for, the files count.
+#[tokio::test]
+async fn what_is_no_file_is_named_and_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    nix::unistd::mkfifo(&at("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink(at("fifo.yaml"), at("to-fifo.yaml")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("dangling.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("device.yaml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.yaml")).unwrap();
+    fs::create_dir(at("dir.yaml")).unwrap();
+    fs::write(at("pool.yaml"), pool("a", "[10.0.0.0/24]")).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == 6).await;
+    assert!(it.observed.input.pools.contains_key("a"));
+    for (name, what) in [
+        ("fifo.yaml", "is a FIFO: only files are read"),
+        ("to-fifo.yaml", "is a FIFO: only files are read"),
+        ("dangling.yaml", "is a link to nothing"),
+        ("device.yaml", "is a device: only files are read"),
+        ("socket.yaml", "is a socket: only files are read"),
+        ("dir.yaml", "is a directory: only files are read"),
+    ] {
+        assert_eq!(it.observed.input.unreadable[&file(name)][0].what, what);
+    }
+}
+
 /// Input: the same object twice, a kind and a namespace that are not ours. Output: the first counts, each is named.
 #[tokio::test]
 async fn what_is_left_out_is_named() {

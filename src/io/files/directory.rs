@@ -17,7 +17,8 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    io,
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -266,11 +267,10 @@ impl Directory {
                 continue;
             }
             let path = entry.path();
-            // Follows links: a mounted ConfigMap is made of them.
-            match std::fs::metadata(&path) {
-                Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
-                Ok(meta) if !meta.is_file() => continue,
-                _ => {}
+            // Removed since the name was read. A link to nothing is there: it is told like what cannot be read.
+            if matches!(std::fs::symlink_metadata(&path), Err(fault) if fault.kind() == io::ErrorKind::NotFound)
+            {
+                continue;
             }
             let name: Arc<str> = name.into();
             let file = load(&path, self.files.remove(&name));
@@ -286,10 +286,15 @@ impl Directory {
 fn load(path: &Path, old: Option<File>) -> File {
     let old =
         old.unwrap_or_else(|| File { hash: 0, documents: Vec::new(), kept: BTreeMap::new(), fault: None });
-    let text = match std::fs::read_to_string(path) {
-        Err(fault) => return File { fault: Some(fault.to_string()), ..old },
+    let text = match text_of(path) {
+        Err(fault) => return File { fault: Some(fault), ..old },
         Ok(text) => text,
     };
+    if text.trim().is_empty() && old.kept.values().any(|objects| !objects.is_empty()) {
+        // Who writes a file anew empties it first, and may take a while.
+        let why = "is empty: what it held counts until it has content again or is removed";
+        return File { fault: Some(why.into()), ..old };
+    }
     let hash = hash(&text);
     if hash == old.hash {
         return File { fault: None, ..old };
@@ -303,6 +308,40 @@ fn load(path: &Path, old: Option<File>) -> File {
         }
     }
     File { hash, documents, kept, fault: None }
+}
+
+/// The text of the file at `path`, through links: a mounted ConfigMap is made of them. What is no file is not waited for:
+/// to open a FIFO would take until somebody writes into it.
+fn text_of(path: &Path) -> Result<String, String> {
+    let none = |meta: &std::fs::Metadata| {
+        let what = meta.file_type();
+        (!what.is_file()).then(|| {
+            let kind = match () {
+                () if what.is_dir() => "a directory",
+                () if what.is_fifo() => "a FIFO",
+                () if what.is_socket() => "a socket",
+                () => "a device",
+            };
+            format!("is {kind}: only files are read")
+        })
+    };
+    let read = || -> io::Result<Result<String, String>> {
+        // Before it is opened, which for a device can mean anything; and after, since it may be another by then.
+        if let Some(why) = none(&std::fs::metadata(path)?) {
+            return Ok(Err(why));
+        }
+        let mut file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if let Some(why) = none(&file.metadata()?) {
+            return Ok(Err(why));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(Ok(text))
+    };
+    read().unwrap_or_else(|fault| match fault.kind() {
+        io::ErrorKind::NotFound => Err("is a link to nothing".into()),
+        _ => Err(fault.to_string()),
+    })
 }
 
 fn hash(text: &str) -> u64 {
