@@ -214,6 +214,31 @@ async fn what_is_no_file_is_named_and_not_waited_for() {
     }
 }
 
+/// Input: fields that no kind has. Output: each is named with its object, which counts; a Service that goes takes its
+/// status with it all the same.
+#[tokio::test]
+async fn unknown_fields_are_named_and_their_objects_count() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("status/services")).unwrap();
+    fs::write(dir.path().join("status/services/default.gone.yaml"), "{}").unwrap();
+    let bad = pool("a", "[10.0.0.0/24]").replace("addresses", "autoAsign: false, addresses");
+    let worse = service("x").replace("spec: {", "spec: {sesionAffinity: None, ");
+    fs::write(dir.path().join("a.yaml"), bad + "---\n" + &worse).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == 2).await;
+    assert!(it.observed.input.pools.contains_key("a") && it.service("x").is_some());
+    for (at, field, what) in [
+        ("a.yaml, document 1", "spec.autoAsign", "IPAddressPool a: unknown field: it has no effect"),
+        ("a.yaml, document 2", "spec.sesionAffinity", "Service default/x: unknown field: it has no effect"),
+    ] {
+        let faults = &it.observed.input.unreadable[&file(at)];
+        assert_eq!((&*faults[0].field, &*faults[0].what, faults.len()), (field, what, 1));
+    }
+    assert!(!it.path("status/services/default.gone.yaml").exists());
+    it.put("a.yaml", &pool("a", "[10.0.0.0/24]"));
+    it.until("the end of the problems", |o| o.input.unreadable.is_empty()).await;
+}
+
 /// Input: the same object twice, a kind and a namespace that are not ours. Output: the first counts, each is named.
 #[tokio::test]
 async fn what_is_left_out_is_named() {

@@ -38,7 +38,7 @@ impl Told {
                 object = %problem.object,
                 field = problem.field,
                 problem = problem.what,
-                "object has a problem: its last valid version counts, or none"
+                "object has a problem: if it is not valid, its last valid version counts, or none"
             );
         }
         for problem in self.problems.difference(&now) {

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{Kind, ObjectRef, Unreadable},
     io::{
-        observe::{Change, Role, decode},
+        observe::{self, Change, Role, decode},
         write::{Refused, Status},
     },
     names::ServiceKey,
@@ -55,12 +55,15 @@ struct Found<'a> {
 }
 
 /// A file as it was read last.
+#[derive(Default)]
 struct File {
     /// Of its text.
     hash: u64,
     documents: Vec<Document>,
     /// The last objects of each document that parsed.
     kept: BTreeMap<usize, Vec<Object>>,
+    /// Fields that nothing reads, by document.
+    unknown: BTreeMap<usize, Vec<Unreadable>>,
     /// Why the file as a whole cannot be read now.
     fault: Option<String>,
 }
@@ -70,6 +73,16 @@ struct Known {
     manifest: Arc<Value>,
     hash: u64,
     version: u64,
+}
+
+impl File {
+    /// What the document `at` of it is called.
+    fn place(&self, name: &str, at: usize) -> String {
+        match self.documents.len() {
+            1 => name.to_owned(),
+            _ => format!("{name}, document {}", at.saturating_add(1)),
+        }
+    }
 }
 
 impl Directory {
@@ -116,6 +129,11 @@ impl Directory {
             self.services.remove(&key);
         }
         self.whole = problems.is_empty();
+        for (file, content) in &self.files {
+            for (at, fields) in &content.unknown {
+                problems.entry(content.place(file, *at)).or_default().extend(fields.iter().cloned());
+            }
+        }
         changes.extend(
             problems
                 .into_iter()
@@ -196,10 +214,7 @@ impl Directory {
                 fault(file.to_string(), Unreadable::new("", why));
             }
             for (at, document) in content.documents.iter().enumerate() {
-                let place = match content.documents.len() {
-                    1 => file.to_string(),
-                    _ => format!("{file}, document {}", at.saturating_add(1)),
-                };
+                let place = content.place(file, at);
                 document.refused.iter().for_each(|why| fault(place.clone(), why.clone()));
                 let (objects, kept) = match &document.objects {
                     Ok(objects) => (objects, false),
@@ -273,7 +288,9 @@ impl Directory {
                 continue;
             }
             let name: Arc<str> = name.into();
-            let file = load(&path, self.files.remove(&name));
+            let file = load(&path, self.files.remove(&name), |object| {
+                self.role.kinds().contains(&object.kind) && self.is_for_us(object).is_ok()
+            });
             there.insert(name.clone());
             self.files.insert(name, file);
         }
@@ -283,9 +300,8 @@ impl Directory {
 }
 
 /// Reads `path`, and parses it unless its text is what it was: a time stamp would miss a quick second change.
-fn load(path: &Path, old: Option<File>) -> File {
-    let old =
-        old.unwrap_or_else(|| File { hash: 0, documents: Vec::new(), kept: BTreeMap::new(), fault: None });
+fn load(path: &Path, old: Option<File>, counts: impl Fn(&Object) -> bool) -> File {
+    let old = old.unwrap_or_default();
     let text = match text_of(path) {
         Err(fault) => return File { fault: Some(fault), ..old },
         Ok(text) => text,
@@ -307,7 +323,21 @@ fn load(path: &Path, old: Option<File>) -> File {
             kept.insert(at, objects.clone());
         }
     }
-    File { hash, documents, kept, fault: None }
+    let mut unknown = BTreeMap::new();
+    for (at, document) in documents.iter().enumerate() {
+        let objects = document.objects.iter().flatten().filter(|object| counts(object));
+        let fields: Vec<Unreadable> = objects.flat_map(unknown_of).collect();
+        if !fields.is_empty() {
+            unknown.insert(at, fields);
+        }
+    }
+    File { hash, documents, kept, unknown, fault: None }
+}
+
+/// Of every field of `object` that nothing reads, that it is so.
+fn unknown_of(object: &Object) -> impl Iterator<Item = Unreadable> {
+    let what = format!("{} {}: unknown field: it has no effect", object.kind, full_name(object));
+    observe::unknown(object.kind, &object.value).into_iter().map(move |field| Unreadable::new(field, &what))
 }
 
 /// The text of the file at `path`, through links: a mounted ConfigMap is made of them. What is no file is not waited for:
