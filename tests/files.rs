@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use ferrolb::{
-    config::{Kind, ObjectRef},
+    config::{Kind, ObjectRef, Problems},
     io::{
         files,
         observe::{Change, Observed, Role},
@@ -464,5 +464,31 @@ async fn it_ends_with_its_listener() {
     drop(it.changes);
     timeout(LONG, it.task).await.unwrap().unwrap().unwrap();
     let missing = files::run(&it.dir.path().join("no"), "n", Role::Speaker, channel(1).0, None).await;
-    assert!(format!("{:#}", missing.unwrap_err()).contains("watch"));
+    let why = format!("{:#}", missing.unwrap_err());
+    assert!(
+        why.starts_with("--manifests=") && why.contains(": watch ") && why.contains("/no: No such"),
+        "{why}"
+    );
+}
+
+/// Input: a file where the directory of the statuses must be, at the start and later. Output: it is named, not only the
+/// directory or the file below it.
+#[tokio::test]
+async fn a_file_in_the_way_of_the_statuses_is_named() {
+    let dir = TempDir::new().unwrap();
+    let status = dir.path().join("status");
+    let cure = format!("{} is there, but is no directory", status.display());
+    fs::write(&status, "").unwrap();
+    let fault = files::run(dir.path(), "n", Role::Controller, channel(1).0, None).await.unwrap_err();
+    assert!(format!("{fault:#}").contains(&cure), "{fault:#}");
+    let fault = files::read(dir.path(), "n", Role::Controller).unwrap_err();
+    assert!(format!("{fault:#}").contains(&cure), "{fault:#}");
+    let mut problems = Problems::default();
+    problems.add(file("a.yaml"), "", "is wrong");
+    let fault = files::write_problems(dir.path(), "controller", &problems).unwrap_err().to_string();
+    assert!(
+        fault.contains("/status/problems.controller.yaml: ")
+            && fault.ends_with(&format!("{cure}, which it must be")),
+        "{fault}"
+    );
 }

@@ -77,11 +77,10 @@ impl Told {
             }
             Ok(()) => {}
             Err(fault) if std::mem::replace(&mut self.unwritten, true) => {
-                tracing::debug!(fault = format!("{fault:#}"), "problems are still not written down");
+                tracing::debug!(%fault, "problems are still not written down");
             }
             Err(fault) => {
-                let fault = format!("{fault:#}");
-                tracing::error!(fault, "problems cannot be written down: they are in the log alone");
+                tracing::error!(%fault, "problems cannot be written down: they are in the log alone");
             }
         }
     }

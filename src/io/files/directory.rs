@@ -1,6 +1,7 @@
 //! The directory as a whole: every file, what it said last, and the [`Change`]s that its state means.
 
 use super::{
+    blame,
     manifest::{Document, Object, documents},
     status::{self, Entry},
 };
@@ -171,7 +172,7 @@ impl Directory {
         let entry = status::wanted(&wanted.ips, wanted.pool.as_ref().map(|pool| pool.as_str()));
         if self.statuses.get(&wanted.key).cloned().unwrap_or_default() != entry {
             status::write(&self.dir, &wanted.key, &entry)
-                .map_err(|fault| Refused::Failed(format!("write into {}: {fault}", self.dir.display())))?;
+                .map_err(|fault| Refused::Failed(fault.to_string()))?;
             self.statuses.insert(wanted.key.clone(), entry);
         }
         Ok(match self.service(&wanted.key, manifest) {
@@ -275,7 +276,7 @@ impl Directory {
     /// Reads the files that changed.
     fn load(&mut self) -> io::Result<()> {
         let mut there = BTreeSet::new();
-        for entry in std::fs::read_dir(&self.dir)? {
+        for entry in std::fs::read_dir(&self.dir).map_err(|fault| blame("read", &self.dir, &fault))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with('.') || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
