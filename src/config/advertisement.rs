@@ -112,16 +112,6 @@ pub(super) fn parse_l2(
     last: &Config,
     problems: &mut Problems,
 ) -> BTreeMap<AdvertisementName, Arc<L2Advertisement>> {
-    for (name, object) in &input.l2_advertisements {
-        // such a name matches nothing, and the others of the object are as good as before: it stands
-        let mut report = Report::new(Kind::L2Advertisement, name, problems);
-        for (i, interface) in object.spec.interfaces.iter().enumerate() {
-            if let Some(why) = no_interface(interface) {
-                let what = format!("no interface can have the name {interface:?}: it {why}");
-                report.fault(format!("spec.interfaces[{i}]"), what);
-            }
-        }
-    }
     let read =
         |_: &str, object: &api::L2Advertisement, report: &mut Report<'_>| Some(read_l2(&object.spec, report));
     settle::all(settle::read(
@@ -132,19 +122,6 @@ pub(super) fn parse_l2(
         problems,
         read,
     ))
-}
-
-/// Why the kernel has no interface of that name.
-fn no_interface(name: &str) -> Option<&'static str> {
-    match name {
-        "" => Some("is empty"),
-        "." | ".." => Some("is the name of a directory"),
-        _ if name.len() > 15 => Some("has more than 15 bytes"),
-        _ if name.contains(|c: char| c.is_ascii_whitespace() || matches!(c, '/' | ':' | '\0' | '\x0b')) => {
-            Some("has white space, a slash or a colon in it")
-        }
-        _ => None,
-    }
 }
 
 /// The BGPAdvertisements as far as each can be judged by itself.
@@ -239,31 +216,4 @@ fn communities(
         None => report.value(&format!("spec.communities[{i}]"), text.parse()),
     };
     texts.iter().enumerate().filter_map(community).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A name that no interface can have is a problem, matches nothing, and takes nothing from the other names.
-    #[test]
-    fn interfaces_that_cannot_be() {
-        let names = ["eth0", "", "a b", "a/b", "x\n", "0123456789abcdef", "0123456789abcde", "bond0.100"];
-        let mut object = api::L2Advertisement::new("l2", api::L2AdvertisementSpec::default());
-        let mut read = |names: &[&str]| {
-            object.spec.interfaces = names.iter().map(|name| (*name).to_owned()).collect();
-            let input =
-                Input { l2_advertisements: [("l2".into(), object.clone())].into(), ..Input::default() };
-            let mut problems = Problems::default();
-            let parsed = parse_l2(&input, &Config::default(), &mut problems);
-            let fields: Vec<String> = problems.iter().map(|problem| problem.field.clone()).collect();
-            (parsed[&AdvertisementName::from("l2")].interfaces.clone(), fields)
-        };
-        let (interfaces, fields) = read(&names);
-        assert_eq!(interfaces, Interfaces::Named(names.iter().map(|name| (*name).into()).collect()));
-        assert_eq!(fields, [1, 2, 3, 4, 5].map(|i| format!("spec.interfaces[{i}]")));
-        let (interfaces, fields) = read(&[""]);
-        assert_eq!(interfaces, Interfaces::Named([Arc::from("")].into()), "never all of them");
-        assert_eq!(fields.len(), 1);
-    }
 }
