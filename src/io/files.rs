@@ -9,7 +9,7 @@
 
 mod directory;
 mod manifest;
-mod naming;
+pub(super) mod naming;
 mod problems;
 mod status;
 

@@ -105,7 +105,11 @@ pub(super) fn tell_frr(report: &Report) {
             }
         }
         Report::Unreachable { daemon, error } => {
-            tracing::error!(?daemon, fault = format!("{error:#}"), "FRR cannot be reached: trying again");
+            tracing::error!(
+                ?daemon,
+                fault = format!("{error:#}"),
+                "FRR cannot be reached: start it, or say with --frr-vty-dir where it is; trying again"
+            );
         }
         Report::Applied { lines, took } => {
             let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
