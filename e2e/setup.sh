@@ -21,6 +21,7 @@ nft nftables
 zebra frr
 bgpd frr
 vtysh frr
+frr-reload.py frr-pythontools
 bird bird2
 arping arping
 ndisc6 ndisc6

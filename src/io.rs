@@ -3,6 +3,7 @@
 //! Observing files turn the world into [`observe::Change`]s; effect files carry out what was decided. Nothing is
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
+pub mod alone;
 pub mod files;
 pub mod frr;
 pub mod http;

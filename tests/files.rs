@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use ferrolb::{
-    config::{Kind, ObjectRef},
+    config::{Kind, ObjectRef, Problems},
     io::{
         files,
         observe::{Change, Observed, Role},
@@ -11,7 +11,17 @@ use ferrolb::{
     },
     names::ServiceKey,
 };
-use std::{fs, net::IpAddr, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    net::IpAddr,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 use tempfile::TempDir;
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
@@ -143,6 +153,90 @@ async fn a_broken_document_keeps_its_objects_and_is_named() {
     it.until("the end of all faults", |o| o.input.unreadable.is_empty()).await;
     it.until("one pool", |o| o.input.pools.len() == 1).await;
     assert_eq!(it.observed.input.pools["a"].spec.addresses, ["10.0.3.0/24"]);
+}
+
+/// Input: a file that is emptied, while another one changes. Output: it is named, what it held stays, also in a second
+/// reading; its content clears it, and so does its removal. A file that never held anything may be empty.
+#[tokio::test]
+async fn an_emptied_file_keeps_its_objects() {
+    let mut it = Box::start(TempDir::new().unwrap(), Role::Controller);
+    it.put("svc.yaml", &service("x"));
+    it.put("nothing.yaml", "");
+    it.until("the service", |o| o.world.services.len() == 1 && o.synced()).await;
+    for (text, other) in [("", "a"), (" \n\n", "b")] {
+        it.put("svc.yaml", text);
+        it.put("other.yaml", &pool(other, "[10.0.0.0/24]"));
+        it.until("the other file", |o| o.input.pools.contains_key(other)).await;
+        it.until("the fault", |o| o.input.unreadable.contains_key(&file("svc.yaml"))).await;
+        assert!(it.service("x").is_some());
+        assert_eq!(it.observed.input.unreadable.len(), 1, "{:?}", it.observed.input.unreadable);
+        assert!(
+            it.observed.input.unreadable[&file("svc.yaml")][0].what.starts_with("is empty: what it held")
+        );
+    }
+    it.put("svc.yaml", &service("x"));
+    it.until("the same content", |o| o.input.unreadable.is_empty()).await;
+    it.put("svc.yaml", "");
+    it.until("the fault again", |o| !o.input.unreadable.is_empty()).await;
+    it.put("svc.yaml", &service("y"));
+    it.until("other content", |o| o.input.unreadable.is_empty() && o.world.services.len() == 1).await;
+    assert!(it.service("y").is_some());
+    it.put("svc.yaml", "");
+    it.until("the fault once more", |o| !o.input.unreadable.is_empty()).await;
+    fs::remove_file(it.path("svc.yaml")).unwrap();
+    it.until("its removal", |o| o.world.services.is_empty() && o.input.unreadable.is_empty()).await;
+}
+
+/// Input: what is called a manifest but is no file. Output: each is named, none is waited for, the files count.
+#[tokio::test]
+async fn what_is_no_file_is_named_and_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    nix::unistd::mkfifo(&at("fifo.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink(at("fifo.yaml"), at("to-fifo.yaml")).unwrap();
+    std::os::unix::fs::symlink(at("nowhere"), at("dangling.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("device.yaml")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.yaml")).unwrap();
+    fs::create_dir(at("dir.yaml")).unwrap();
+    fs::write(at("pool.yaml"), pool("a", "[10.0.0.0/24]")).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == 6).await;
+    assert!(it.observed.input.pools.contains_key("a"));
+    for (name, what) in [
+        ("fifo.yaml", "is a FIFO: only files are read"),
+        ("to-fifo.yaml", "is a FIFO: only files are read"),
+        ("dangling.yaml", "is a link to nothing"),
+        ("device.yaml", "is a device: only files are read"),
+        ("socket.yaml", "is a socket: only files are read"),
+        ("dir.yaml", "is a directory: only files are read"),
+    ] {
+        assert_eq!(it.observed.input.unreadable[&file(name)][0].what, what);
+    }
+}
+
+/// Input: fields that no kind has. Output: each is named with its object, which counts; a Service that goes takes its
+/// status with it all the same.
+#[tokio::test]
+async fn unknown_fields_are_named_and_their_objects_count() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir_all(dir.path().join("status/services")).unwrap();
+    fs::write(dir.path().join("status/services/default.gone.yaml"), "{}").unwrap();
+    let bad = pool("a", "[10.0.0.0/24]").replace("addresses", "autoAsign: false, addresses");
+    let worse = service("x").replace("spec: {", "spec: {sesionAffinity: None, ");
+    fs::write(dir.path().join("a.yaml"), bad + "---\n" + &worse).unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    it.until("everything", |o| o.synced() && o.input.unreadable.len() == 2).await;
+    assert!(it.observed.input.pools.contains_key("a") && it.service("x").is_some());
+    for (at, field, what) in [
+        ("a.yaml, document 1", "spec.autoAsign", "IPAddressPool a: unknown field: it has no effect"),
+        ("a.yaml, document 2", "spec.sesionAffinity", "Service default/x: unknown field: it has no effect"),
+    ] {
+        let faults = &it.observed.input.unreadable[&file(at)];
+        assert_eq!((&*faults[0].field, &*faults[0].what, faults.len()), (field, what, 1));
+    }
+    assert!(!it.path("status/services/default.gone.yaml").exists());
+    it.put("a.yaml", &pool("a", "[10.0.0.0/24]"));
+    it.until("the end of the problems", |o| o.input.unreadable.is_empty()).await;
 }
 
 /// Input: the same object twice, a kind and a namespace that are not ours. Output: the first counts, each is named.
@@ -325,6 +419,44 @@ async fn a_change_of_rights_is_a_change() {
     assert!(matches!(again, Change::Listing(_)), "{again:?}");
 }
 
+/// Input: a large directory and many statuses, on a runtime of one thread. Output: another task has its turns while
+/// they are read and written; there is no telling how many, but they are not the few between two channels.
+#[tokio::test(flavor = "current_thread")]
+async fn others_go_on_while_a_large_directory_is_read() {
+    const MANY: usize = 1000;
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&turns);
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    let dir = TempDir::new().unwrap();
+    let names: Vec<String> = (0..MANY).map(|at| format!("s{at}")).collect();
+    fs::write(dir.path().join("many.yaml"), names.iter().map(|name| service(name)).collect::<String>())
+        .unwrap();
+    let mut it = Box::start(dir, Role::Controller);
+    let first = timeout(LONG, it.changes.recv()).await.unwrap().unwrap();
+    let meanwhile = turns.load(Relaxed);
+    assert!(meanwhile > 100, "{meanwhile} turns until the first change");
+    it.observed.apply(first);
+    it.until("all services", |o| o.synced() && o.world.services.len() == MANY).await;
+    for name in names.iter().take(16) {
+        let version = it.service(name).unwrap().version.clone();
+        let status =
+            Status { key: ServiceKey::new("default", name), version, ips: vec![], pool: Some("p".into()) };
+        it.statuses.try_send(status).unwrap();
+    }
+    let before = turns.load(Relaxed);
+    for _ in 0..16 {
+        timeout(LONG, it.wrote.recv()).await.unwrap().unwrap().result.unwrap();
+    }
+    let meanwhile = turns.load(Relaxed) - before;
+    assert!(meanwhile > 100, "{meanwhile} turns while statuses were written");
+    other.abort();
+}
+
 /// Input: nobody listens any more. Output: the task ends by itself.
 #[tokio::test]
 async fn it_ends_with_its_listener() {
@@ -332,5 +464,31 @@ async fn it_ends_with_its_listener() {
     drop(it.changes);
     timeout(LONG, it.task).await.unwrap().unwrap().unwrap();
     let missing = files::run(&it.dir.path().join("no"), "n", Role::Speaker, channel(1).0, None).await;
-    assert!(format!("{:#}", missing.unwrap_err()).contains("watch"));
+    let why = format!("{:#}", missing.unwrap_err());
+    assert!(
+        why.starts_with("--manifests=") && why.contains(": watch ") && why.contains("/no: No such"),
+        "{why}"
+    );
+}
+
+/// Input: a file where the directory of the statuses must be, at the start and later. Output: it is named, not only the
+/// directory or the file below it.
+#[tokio::test]
+async fn a_file_in_the_way_of_the_statuses_is_named() {
+    let dir = TempDir::new().unwrap();
+    let status = dir.path().join("status");
+    let cure = format!("{} is there, but is no directory", status.display());
+    fs::write(&status, "").unwrap();
+    let fault = files::run(dir.path(), "n", Role::Controller, channel(1).0, None).await.unwrap_err();
+    assert!(format!("{fault:#}").contains(&cure), "{fault:#}");
+    let fault = files::read(dir.path(), "n", Role::Controller).unwrap_err();
+    assert!(format!("{fault:#}").contains(&cure), "{fault:#}");
+    let mut problems = Problems::default();
+    problems.add(file("a.yaml"), "", "is wrong");
+    let fault = files::write_problems(dir.path(), "controller", &problems).unwrap_err().to_string();
+    assert!(
+        fault.contains("/status/problems.controller.yaml: ")
+            && fault.ends_with(&format!("{cure}, which it must be")),
+        "{fault}"
+    );
 }

@@ -11,6 +11,7 @@
 mod audit;
 pub(crate) mod credentials;
 mod kubectl;
+mod metallb;
 pub(crate) mod plane;
 pub(crate) mod pod;
 mod product;
@@ -26,6 +27,7 @@ use serde_json::json;
 
 pub use audit::{Right, Rights};
 pub use kubectl::{Kubectl, kustomize};
+pub use metallb::{MetalLb, MetalLbSpeaker, documents};
 pub use pod::Pod;
 pub use product::Identity;
 

@@ -159,6 +159,28 @@ fn bad_manifests_are_left_out() -> Result<()> {
     lab.remove("steady")
 }
 
+/// Without a peer the nodes leave the routers with a NOTIFICATION, after which neither keeps a route: not even BIRD,
+/// which takes a session that ends without one for a restart.
+#[test]
+fn without_a_peer_no_router_keeps_a_route() -> Result<()> {
+    let lab = lab()?;
+    let addresses = lab.add(&Service::new("left", "routed", &lab.fabric))?;
+    for ip in &addresses {
+        lab.wait_for_route(*ip, &lab.names())?;
+    }
+    lab.manifests.remove("peers")?;
+    let start = wait::now();
+    for ip in &addresses {
+        lab.wait_for_route(*ip, &[])?;
+    }
+    let took = start.elapsed();
+    // before any hold time (9 s) or restart time (120 s) is over
+    ensure!(took.as_secs() < 6, "{took:?}");
+    lab.remove("left")?;
+    lab.manifests.put("peers", &objects::peers())?;
+    lab.wait_for_sessions(&lab.names())
+}
+
 /// Every session of every node with the FRR router, and when each was looked at.
 fn sessions(lab: &Lab) -> Result<Vec<(IpAddr, Session, Instant)>> {
     let neighbours = lab.fabric.nodes.iter().flat_map(neighbours);

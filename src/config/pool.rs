@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
 };
 
@@ -83,7 +83,7 @@ fn read(pool: &api::IPAddressPool, report: &mut Report<'_>) -> Pool {
     }
     let mut ranges: Vec<Range> = Vec::with_capacity(spec.addresses.len());
     for (i, text) in spec.addresses.iter().enumerate() {
-        ranges.extend(report.value(&format!("spec.addresses[{i}]"), text.parse::<Range>()));
+        ranges.extend(report.value(&format!("spec.addresses[{i}]"), range(text)));
     }
     Pool {
         ranges,
@@ -91,6 +91,38 @@ fn read(pool: &api::IPAddressPool, report: &mut Report<'_>) -> Pool {
         avoid_buggy: spec.avoid_buggy_ips.unwrap_or(false),
         pinning: spec.service_allocation.as_ref().map(|a| pinning(a, report)),
         labels: pool.metadata.labels.clone().unwrap_or_default().into(),
+    }
+}
+
+/// What no Service can have: the first and the last of each, and what they are.
+const NOBODYS: [(IpAddr, IpAddr, &str); 7] = [
+    (v4(0, 0), v4(0, u32::MAX), "0.0.0.0/8, which are nobody's"),
+    (v4(127, 0), v4(127, u32::MAX), "127.0.0.0/8, which are loopback addresses"),
+    (v4(224, 0), v4(239, u32::MAX), "224.0.0.0/4, which are multicast addresses"),
+    (v4(255, u32::MAX), v4(255, u32::MAX), "255.255.255.255, which is the broadcast address"),
+    (v6(0, 0), v6(0, 0), "::, which is nobody's"),
+    (v6(0, 1), v6(0, 1), "::1, which is the loopback address"),
+    (v6(0xff00, 0), v6(0xffff, u128::MAX), "ff00::/8, which are multicast addresses"),
+];
+
+/// The address that begins with `first`, and ends as `rest` does.
+const fn v4(first: u8, rest: u32) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from_bits(((first as u32) << 24) | (rest >> 8)))
+}
+
+/// The address that begins with `first`, and ends as `rest` does.
+const fn v6(first: u16, rest: u128) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::from_bits(((first as u128) << 112) | (rest & (u128::MAX >> 16))))
+}
+
+/// An entry of `spec.addresses`. Whoever writes what no Service can have means something else: the entry is refused
+/// as a whole.
+fn range(text: &str) -> Result<Range, String> {
+    let range = text.parse::<Range>().map_err(|fault| fault.to_string())?;
+    let holds = |(first, last, _): &&(IpAddr, IpAddr, &str)| range.first() <= *last && *first <= range.last();
+    match NOBODYS.iter().find(holds) {
+        Some((.., what)) => Err(format!("no Service can have {text:?}: it has addresses of {what}")),
+        None => Ok(range),
     }
 }
 
@@ -136,4 +168,47 @@ fn claim(taken: &mut Taken, name: &PoolName, pool: &Pool) -> Vec<Fault> {
         own.iter().for_each(|first| drop(taken.0.remove(first)));
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_service_can_have_is_in_a_pool() {
+        for (text, part) in [
+            ("0.0.0.0/32", "nobody's"),
+            ("0.255.255.255/32", "nobody's"),
+            ("0.0.0.0/0", "nobody's"),
+            ("127.0.0.1/32", "loopback"),
+            ("126.0.0.1-127.0.0.0", "loopback"),
+            ("224.0.0.5/32", "multicast"),
+            ("239.255.255.255/32", "multicast"),
+            ("255.255.255.255/32", "broadcast"),
+            ("240.0.0.0/4", "broadcast"),
+            ("::/128", "nobody's"),
+            ("::1/128", "loopback"),
+            ("::1-::5", "loopback"),
+            ("ff02::1/128", "multicast"),
+            ("2000::-ff00::", "multicast"),
+        ] {
+            let why = range(text).unwrap_err();
+            assert!(why.contains(part) && why.contains(text), "{why}");
+        }
+        for text in [
+            "1.0.0.0/8",
+            "128.0.0.0/2",
+            "169.254.0.0/16",
+            "240.0.0.0/5",
+            "255.255.255.254/32",
+            "::2/128",
+            "fe80::/10",
+            "2001:db8::/32",
+        ] {
+            assert_eq!(
+                range(text).map(|range| range.first()),
+                text.parse().map(|r: Range| r.first()).map_err(|e| e.to_string())
+            );
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 mod decode;
 
-pub use decode::{decode, removed};
+pub use decode::{decode, removed, unknown};
 
 use crate::{
     api,

@@ -6,7 +6,8 @@
 
 mod flags;
 
-use crate::names::NodeName;
+use super::files::naming;
+use crate::{config::Kind, names::NodeName};
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
@@ -186,6 +187,7 @@ impl Speaker {
                 "the node's name is needed: set --node-name or METALLB_NODE_NAME (spec.nodeName of the Pod)",
             )
         })?;
+        naming::name(Kind::Node, &node).map_err(|fault| Stop::new(format!("the node's name: {fault}")))?;
         for variable in ["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH", "FRR_LOGGING_LEVEL"] {
             if env(from, variable).is_some() {
                 ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
@@ -244,6 +246,9 @@ fn common(
             "--tls-cipher-suites needs --tls-min-version=VersionTLS12: those of TLS 1.3 are fixed",
         ));
     }
+    if flags.port != 0 && flags.port == flags.health_probe_port {
+        return Err(Stop::new(format!("--port and --health-probe-port are both {}", flags.port)));
+    }
     let source = match (flags.manifests, flags.kubeconfig) {
         (Some(_), Some(_)) => return Err(Stop::new("--manifests and --kubeconfig exclude each other")),
         (Some(dir), None) => Source::Manifests(dir),
@@ -253,15 +258,21 @@ fn common(
     let namespace = match (&source, said) {
         (_, Some(said)) => said,
         (Source::Manifests(_), None) => DEFAULT_NAMESPACE.to_owned(),
-        (Source::Api(_), None) => text((from.namespace)()).ok_or_else(|| {
+        // outside a Pod, where nobody says
+        (Source::Api(Some(_)), None) => {
+            text((from.namespace)()).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
+        }
+        (Source::Api(None), None) => text((from.namespace)()).ok_or_else(|| {
             Stop::new(format!(
                 "the namespace is needed: set --namespace or METALLB_NAMESPACE ({NAMESPACE_FILE} is missing)"
             ))
         })?,
     };
+    let namespace = namespace.trim().to_owned();
+    naming::namespace(&namespace).map_err(|fault| Stop::new(format!("the namespace: {fault}")))?;
     Ok(Common {
         source,
-        namespace: namespace.trim().to_owned(),
+        namespace,
         pod_name: text(flags.pod_name).or_else(|| env(from, "METALLB_POD_NAME")),
         port: Some(flags.port).filter(|port| *port != 0),
         health_port: Some(flags.health_probe_port).filter(|port| *port != 0),

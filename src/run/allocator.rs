@@ -4,7 +4,7 @@
 
 use crate::{
     alloc::{self, Holding, Outcome, Reason, UnderWay},
-    config::{self, Config, Pool, Problems},
+    config::{self, Config, Kind, ObjectRef, Pool, Problems},
     io::{
         metrics::PoolUse,
         observe::{Change, Observed, Touched},
@@ -219,6 +219,21 @@ impl Allocator {
         Some(effects)
     }
 
+    /// What keeps Services from what they ask for, by Service: for who cannot see events. No problem of the
+    /// configuration.
+    pub(super) fn complaints(&self) -> Problems {
+        let mut all = Problems::default();
+        for (key, outcome) in &self.outcomes {
+            let Some((Level::Warning, _, reason)) = failure(outcome) else { continue };
+            let object = ObjectRef { kind: Kind::Service, name: key.to_string() };
+            match reason {
+                Reason::Misfit(misfit) => all.add(object, &misfit.field, &misfit.what),
+                reason => all.add(object, "", reason),
+            }
+        }
+        all
+    }
+
     /// How full each pool is.
     pub(super) fn pools(&self) -> BTreeMap<PoolName, PoolUse> {
         let mut used: BTreeMap<&PoolName, BTreeSet<IpAddr>> = BTreeMap::new();
@@ -287,6 +302,20 @@ fn assignment(key: &ServiceKey, service: &Service, outcome: &Outcome) -> Vec<Eve
     events
 }
 
+/// Why a Service does not have what it asks for, and how an event says so.
+fn failure(outcome: &Outcome) -> Option<(Level, &'static str, &Reason)> {
+    Some(match outcome {
+        Outcome::Without(Reason::NotLoadBalancer)
+        | Outcome::Untouched(Reason::NotLoadBalancer | Reason::ForeignClass)
+        | Outcome::Holds(Holding { lacks: None, .. }) => return None,
+        Outcome::Without(reason) | Outcome::Untouched(reason) => (Level::Warning, "AllocationFailed", reason),
+        Outcome::Holds(Holding { lacks: Some(reason @ Reason::NoSecondAddress(..)), .. }) => {
+            (Level::Normal, "AdditionalAssignFailed", reason)
+        }
+        Outcome::Holds(Holding { lacks: Some(reason), .. }) => (Level::Warning, "LoadBalancerFailed", reason),
+    })
+}
+
 /// Why a Service does not have what it asks for, when that is news.
 fn complaint(
     told: &mut BTreeMap<ServiceKey, Reason>,
@@ -294,17 +323,11 @@ fn complaint(
     service: &Service,
     outcome: &Outcome,
 ) -> Option<Event> {
-    let (level, name, reason) = match outcome {
-        Outcome::Without(Reason::NotLoadBalancer) | Outcome::Holds(Holding { lacks: None, .. }) => {
+    let Some((level, name, reason)) = failure(outcome) else {
+        if !matches!(outcome, Outcome::Untouched(_)) {
             told.remove(key);
-            return None;
         }
-        Outcome::Untouched(Reason::NotLoadBalancer | Reason::ForeignClass) => return None,
-        Outcome::Without(reason) | Outcome::Untouched(reason) => (Level::Warning, "AllocationFailed", reason),
-        Outcome::Holds(Holding { lacks: Some(reason @ Reason::NoSecondAddress(..)), .. }) => {
-            (Level::Normal, "AdditionalAssignFailed", reason)
-        }
-        Outcome::Holds(Holding { lacks: Some(reason), .. }) => (Level::Warning, "LoadBalancerFailed", reason),
+        return None;
     };
     if told.get(key) == Some(reason) {
         return None;

@@ -138,6 +138,10 @@ impl Announcer {
         let mut all = self.misread.clone();
         all.extend(self.unfit.clone());
         all.extend(self.refused.clone());
+        if !self.observed.world.nodes.contains_key(&self.me.node) {
+            let node = ObjectRef { kind: Kind::Node, name: self.me.node.to_string() };
+            all.add(node, "", "there is no such Node: nothing is known of it but its name (--node-name)");
+        }
         all
     }
 

@@ -99,7 +99,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             }
         }
         news.into_iter().for_each(|event| events.publish(event));
-        told.tell(&allocator.problems);
+        told.tell_with(&allocator.problems, || allocator.complaints());
         metrics.config(&allocator.problems);
         metrics.pools(allocator.pools());
     }

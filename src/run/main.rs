@@ -1,6 +1,7 @@
 //! How the programs begin and end: settings, log, runtime, exit code.
 
 use crate::io::{
+    alone::Claim,
     http::healthy,
     l2::{Sockets, give_up_capabilities},
     settings::{self, Stop, Surroundings},
@@ -36,6 +37,10 @@ pub fn speaker() -> ExitCode {
         Err(why) => stop(why),
         Ok(settings) => {
             telemetry::init(settings.common.log_level);
+            let _claims = match claim(&settings) {
+                Ok(claims) => claims,
+                Err(fault) => return end(Err(fault)),
+            };
             let sockets = Sockets::open();
             // Root keeps what it was given: without CAP_DAC_OVERRIDE it could not even reach FRR's sockets.
             if !nix::unistd::geteuid().is_root()
@@ -46,6 +51,15 @@ pub fn speaker() -> ExitCode {
             end(runtime().and_then(|runtime| runtime.block_on(super::speaker::run(settings, sockets))))
         }
     }
+}
+
+/// What one speaker alone may have: the Services of a class on a node, and an FRR.
+fn claim(settings: &settings::Speaker) -> anyhow::Result<Vec<Claim>> {
+    let class =
+        settings.common.lb_class.as_ref().map(|class| format!(" of class {class}")).unwrap_or_default();
+    let services = format!("the Services{class} on node {}", settings.node);
+    let frr = settings.frr_vty_dir.as_ref().map(|dir| format!("the FRR of {}", dir.display()));
+    [Some(services), frr].into_iter().flatten().map(|what| Claim::lay(&what)).collect()
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

@@ -12,6 +12,8 @@ pub(super) struct Told {
     problems: BTreeSet<Problem>,
     /// The manifest directory, where they are also written down, and who writes.
     file: Option<(PathBuf, String)>,
+    /// What is in the file beside them.
+    beside: Problems,
     /// Whether the file does not say what it should, since it could not be written.
     unwritten: bool,
     first: bool,
@@ -24,13 +26,21 @@ impl Told {
             Source::Api(_) => None,
             Source::Manifests(dir) => Some((dir.clone(), component)),
         };
-        Self { problems: BTreeSet::new(), file, unwritten: false, first: true }
+        Self { problems: BTreeSet::new(), file, beside: Problems::default(), unwritten: false, first: true }
     }
 
     /// Tells what is new in `problems` and what is gone from them.
     pub(super) fn tell(&mut self, problems: &Problems) {
+        self.tell_with(problems, Problems::default);
+    }
+
+    /// As [`Told::tell`], and writes down `beside` too, which the log has from elsewhere.
+    pub(super) fn tell_with(&mut self, problems: &Problems, beside: impl FnOnce() -> Problems) {
+        let beside = if self.file.is_some() { beside() } else { Problems::default() };
+        let same = beside == self.beside;
+        self.beside = beside;
         if !self.first && problems.iter().eq(&self.problems) {
-            return self.again(problems);
+            return if same { self.again(problems) } else { self.write(problems) };
         }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
         for problem in now.difference(&self.problems) {
@@ -38,7 +48,7 @@ impl Told {
                 object = %problem.object,
                 field = problem.field,
                 problem = problem.what,
-                "object has a problem: its last valid version counts, or none"
+                "object has a problem: if it is not valid, its last valid version counts, or none"
             );
         }
         for problem in self.problems.difference(&now) {
@@ -59,17 +69,18 @@ impl Told {
     /// Writes the problems down, where there is a directory; says once that it does not work, and once that it does again.
     fn write(&mut self, problems: &Problems) {
         let Some((dir, component)) = &self.file else { return };
-        match files::write_problems(dir, component, problems) {
+        let mut all = problems.clone();
+        all.extend(self.beside.clone());
+        match files::write_problems(dir, component, &all) {
             Ok(()) if std::mem::take(&mut self.unwritten) => {
                 tracing::info!(dir = %dir.display(), "problems are written down again");
             }
             Ok(()) => {}
             Err(fault) if std::mem::replace(&mut self.unwritten, true) => {
-                tracing::debug!(fault = format!("{fault:#}"), "problems are still not written down");
+                tracing::debug!(%fault, "problems are still not written down");
             }
             Err(fault) => {
-                let fault = format!("{fault:#}");
-                tracing::error!(fault, "problems cannot be written down: they are in the log alone");
+                tracing::error!(%fault, "problems cannot be written down: they are in the log alone");
             }
         }
     }
@@ -94,7 +105,11 @@ pub(super) fn tell_frr(report: &Report) {
             }
         }
         Report::Unreachable { daemon, error } => {
-            tracing::error!(?daemon, fault = format!("{error:#}"), "FRR cannot be reached: trying again");
+            tracing::error!(
+                ?daemon,
+                fault = format!("{error:#}"),
+                "FRR cannot be reached: start it, or say with --frr-vty-dir where it is; trying again"
+            );
         }
         Report::Applied { lines, took } => {
             let ms = (took.as_secs_f64() * 1e6).round() / 1e3;
@@ -161,6 +176,23 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join("status/problems.controller.yaml")).unwrap();
         assert!(text.contains("BGPPeer b"), "{text}");
         assert!(log_of(LogLevel::Info, || told.tell(&problems)).is_empty());
+    }
+
+    #[test]
+    fn what_the_log_has_already_is_written_down_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut told = Told::new(&Source::Manifests(dir.path().into()), "controller".into());
+        let path = dir.path().join("status/problems.controller.yaml");
+        let none = Problems::default();
+        told.tell(&none);
+        let mut beside = Problems::default();
+        let object = ObjectRef { kind: Kind::Service, name: "default/x".into() };
+        beside.add(object, "spec.type", "is none");
+        assert!(log_of(LogLevel::Info, || told.tell_with(&none, || beside)).is_empty());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "- object: \"Service default/x\"\n  field: \"spec.type\"\n  what: \"is none\"\n");
+        told.tell_with(&none, Problems::default);
+        assert!(!path.exists());
     }
 
     #[test]

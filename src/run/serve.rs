@@ -6,6 +6,7 @@ use crate::io::{
     observe::{Observed, Role},
     settings::Common,
 };
+use anyhow::Context;
 use kube::Client;
 use std::net::{IpAddr, Ipv4Addr};
 use tokio::{sync::watch, task::JoinSet};
@@ -25,14 +26,14 @@ pub(super) async fn start(
             Role::Controller => None,
             Role::Speaker => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
         };
-        let listener = http::listen(address, port).await?;
+        let listener = http::listen(address, port).await.context("--health-probe-port")?;
         tasks.spawn(async move {
             http::health(listener, shown).await;
             Ok(())
         });
     }
     if let Some(port) = common.port {
-        let listener = http::listen(None, port).await?;
+        let listener = http::listen(None, port).await.context("--port")?;
         let access = client.map_or(Access::NoApi, Access::Api);
         let certificate = Certificate::new(common.metrics_cert_dir.as_deref(), common.tls_min_version)?;
         let (metrics, plain) = (metrics.clone(), common.metrics_plain);

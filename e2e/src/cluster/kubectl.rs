@@ -3,15 +3,17 @@
 use std::{
     fmt::Display,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{Foundation, programs::Programs};
-use crate::process::Spawn;
+use crate::process::{Running, Spawn};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -49,14 +51,51 @@ impl<'a> Kubectl<'a> {
     /// # Errors
     /// When it ends with another status than 0; the message holds what it wrote.
     pub fn run(&self, args: &[&str]) -> Result<String> {
-        let program = self.base.programs.program("kubectl");
-        Spawn::new(&program.binary)
-            .args(program.name)
-            .arg(format!("--kubeconfig={}", self.config.display()))
-            .arg(format!("--cache-dir={}", self.base.dir.join("kubectl").display()))
-            .args(args)
+        let words = self.words();
+        let (program, first) = words.split_first().context("kubectl has a name")?;
+        Spawn::new(program).args(first).args(args).in_net(self.base.fabric.control.path()).text()
+    }
+
+    /// Runs lines as a user's shell would, in `dir`, up to the first that fails; gives what they printed.
+    ///
+    /// # Errors
+    /// When a line fails; the message holds what it wrote.
+    pub fn script(&self, dir: &Path, lines: &str) -> Result<String> {
+        let bin = self.base.dir.join("bin");
+        fs::create_dir_all(&bin)?;
+        let words: Vec<String> = self.words().iter().map(|word| format!("'{word}'")).collect();
+        let wrapper = bin.join("kubectl");
+        fs::write(&wrapper, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))?;
+        fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
+        Spawn::new("sh")
+            .args(["-euc", "PATH=$1:$PATH; cd \"$2\"; eval \"$3\"", "sh"])
+            .args([bin.as_path(), dir])
+            .arg(lines)
             .in_net(self.base.fabric.control.path())
+            .limit(Duration::from_mins(3))
             .text()
+            .with_context(|| format!("the lines\n{lines}"))
+    }
+
+    /// Starts `kubectl` with these arguments and lets it run; what it prints goes to a file of this name.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, args: &[&str], log: &str) -> Result<Running> {
+        let words = self.words();
+        let (program, first) = words.split_first().context("kubectl has a name")?;
+        let spawn = Spawn::new(program).args(first).args(args).in_net(self.base.fabric.control.path());
+        spawn.log(self.base.dir.join(log)).start(&self.base.fabric.warden)
+    }
+
+    /// Its program, and the words before any other.
+    fn words(&self) -> Vec<String> {
+        let program = self.base.programs.program("kubectl");
+        let mut words = vec![program.binary.display().to_string()];
+        words.extend(program.name.map(str::to_owned));
+        words.push(format!("--kubeconfig={}", self.config.display()));
+        words.push(format!("--cache-dir={}", self.base.dir.join("kubectl").display()));
+        words
     }
 
     /// The objects that `kubectl get <args>` finds, decoded.

@@ -18,8 +18,9 @@ pub(super) fn routers(from: &Model, to: &Model, steps: &mut Vec<Step>) {
         to.routers.get(vrf).is_some_and(|wanted| wanted.asn == router.asn)
     };
     for (vrf, router) in from.routers.iter().filter(|(vrf, router)| !stays(vrf, router)) {
-        let text = format!("no {}", line::router(router, vrf.as_ref()));
-        steps.push(Step::plain(vec![text], &Subject::Router(vrf.clone())));
+        let at = At { vrf, head: line::router(router, vrf.as_ref()) };
+        at.sessions_end(router, steps);
+        steps.push(Step::plain(vec![format!("no {}", at.head)], &at.subject()));
     }
     for (vrf, wanted) in &to.routers {
         let had = from.routers.get(vrf).filter(|had| had.asn == wanted.asn);
@@ -56,6 +57,16 @@ impl At<'_> {
         steps.push(Step { daemon: Daemon::Bgp, context, lines, undo: None });
     }
 
+    /// What comes before the end of an instance. FRR closes the sessions of one that goes without a NOTIFICATION, and
+    /// a router that takes that for a restart keeps every route. A neighbour that goes is sent one, after which no
+    /// router keeps anything: no network needs to be withdrawn before.
+    fn sessions_end(&self, had: &Router, steps: &mut Vec<Step>) {
+        let lines: Vec<Line> = had.sessions.iter().map(|(neighbor, had)| self.end(neighbor, had)).collect();
+        if !lines.is_empty() {
+            self.push(None, lines, steps);
+        }
+    }
+
     /// Everything outside an address family, but for the lines that it hands back: FRR calls a neighbour as soon as
     /// it is told how often to, and without a family yet the call would end in a NOTIFICATION.
     fn settings(&self, had: Option<&Router>, wanted: &Router, steps: &mut Vec<Step>) -> Vec<Line> {
@@ -74,8 +85,7 @@ impl At<'_> {
         let sessions = had.map_or(&none, |had| &had.sessions);
         for (neighbor, session) in sessions {
             if !stays(neighbor, session, &wanted.sessions) {
-                let text = format!("no {}", line::remote_as(neighbor, session.remote_as));
-                lines.push(self.about(neighbor, text));
+                lines.push(self.end(neighbor, session));
             }
         }
         for (neighbor, session) in &wanted.sessions {
@@ -155,6 +165,10 @@ impl At<'_> {
         if !lines.is_empty() {
             self.push(Some(family), lines, steps);
         }
+    }
+
+    fn end(&self, neighbor: &Neighbor, session: &Session) -> Line {
+        self.about(neighbor, format!("no {}", line::remote_as(neighbor, session.remote_as)))
     }
 
     fn about(&self, neighbor: &Neighbor, text: String) -> Line {

@@ -1,13 +1,14 @@
 //! The directory as a whole: every file, what it said last, and the [`Change`]s that its state means.
 
 use super::{
+    blame,
     manifest::{Document, Object, documents},
     status::{self, Entry},
 };
 use crate::{
     config::{Kind, ObjectRef, Unreadable},
     io::{
-        observe::{Change, Role, decode},
+        observe::{self, Change, Role, decode},
         write::{Refused, Status},
     },
     names::ServiceKey,
@@ -17,7 +18,8 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    io,
+    io::{self, Read},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -54,12 +56,15 @@ struct Found<'a> {
 }
 
 /// A file as it was read last.
+#[derive(Default)]
 struct File {
     /// Of its text.
     hash: u64,
     documents: Vec<Document>,
     /// The last objects of each document that parsed.
     kept: BTreeMap<usize, Vec<Object>>,
+    /// Fields that nothing reads, by document.
+    unknown: BTreeMap<usize, Vec<Unreadable>>,
     /// Why the file as a whole cannot be read now.
     fault: Option<String>,
 }
@@ -69,6 +74,16 @@ struct Known {
     manifest: Arc<Value>,
     hash: u64,
     version: u64,
+}
+
+impl File {
+    /// What the document `at` of it is called.
+    fn place(&self, name: &str, at: usize) -> String {
+        match self.documents.len() {
+            1 => name.to_owned(),
+            _ => format!("{name}, document {}", at.saturating_add(1)),
+        }
+    }
 }
 
 impl Directory {
@@ -115,6 +130,11 @@ impl Directory {
             self.services.remove(&key);
         }
         self.whole = problems.is_empty();
+        for (file, content) in &self.files {
+            for (at, fields) in &content.unknown {
+                problems.entry(content.place(file, *at)).or_default().extend(fields.iter().cloned());
+            }
+        }
         changes.extend(
             problems
                 .into_iter()
@@ -152,7 +172,7 @@ impl Directory {
         let entry = status::wanted(&wanted.ips, wanted.pool.as_ref().map(|pool| pool.as_str()));
         if self.statuses.get(&wanted.key).cloned().unwrap_or_default() != entry {
             status::write(&self.dir, &wanted.key, &entry)
-                .map_err(|fault| Refused::Failed(format!("write into {}: {fault}", self.dir.display())))?;
+                .map_err(|fault| Refused::Failed(fault.to_string()))?;
             self.statuses.insert(wanted.key.clone(), entry);
         }
         Ok(match self.service(&wanted.key, manifest) {
@@ -195,10 +215,7 @@ impl Directory {
                 fault(file.to_string(), Unreadable::new("", why));
             }
             for (at, document) in content.documents.iter().enumerate() {
-                let place = match content.documents.len() {
-                    1 => file.to_string(),
-                    _ => format!("{file}, document {}", at.saturating_add(1)),
-                };
+                let place = content.place(file, at);
                 document.refused.iter().for_each(|why| fault(place.clone(), why.clone()));
                 let (objects, kept) = match &document.objects {
                     Ok(objects) => (objects, false),
@@ -259,21 +276,22 @@ impl Directory {
     /// Reads the files that changed.
     fn load(&mut self) -> io::Result<()> {
         let mut there = BTreeSet::new();
-        for entry in std::fs::read_dir(&self.dir)? {
+        for entry in std::fs::read_dir(&self.dir).map_err(|fault| blame("read", &self.dir, &fault))? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with('.') || !(name.ends_with(".yaml") || name.ends_with(".yml")) {
                 continue;
             }
             let path = entry.path();
-            // Follows links: a mounted ConfigMap is made of them.
-            match std::fs::metadata(&path) {
-                Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
-                Ok(meta) if !meta.is_file() => continue,
-                _ => {}
+            // Removed since the name was read. A link to nothing is there: it is told like what cannot be read.
+            if matches!(std::fs::symlink_metadata(&path), Err(fault) if fault.kind() == io::ErrorKind::NotFound)
+            {
+                continue;
             }
             let name: Arc<str> = name.into();
-            let file = load(&path, self.files.remove(&name));
+            let file = load(&path, self.files.remove(&name), |object| {
+                self.role.kinds().contains(&object.kind) && self.is_for_us(object).is_ok()
+            });
             there.insert(name.clone());
             self.files.insert(name, file);
         }
@@ -283,13 +301,17 @@ impl Directory {
 }
 
 /// Reads `path`, and parses it unless its text is what it was: a time stamp would miss a quick second change.
-fn load(path: &Path, old: Option<File>) -> File {
-    let old =
-        old.unwrap_or_else(|| File { hash: 0, documents: Vec::new(), kept: BTreeMap::new(), fault: None });
-    let text = match std::fs::read_to_string(path) {
-        Err(fault) => return File { fault: Some(fault.to_string()), ..old },
+fn load(path: &Path, old: Option<File>, counts: impl Fn(&Object) -> bool) -> File {
+    let old = old.unwrap_or_default();
+    let text = match text_of(path) {
+        Err(fault) => return File { fault: Some(fault), ..old },
         Ok(text) => text,
     };
+    if text.trim().is_empty() && old.kept.values().any(|objects| !objects.is_empty()) {
+        // Who writes a file anew empties it first, and may take a while.
+        let why = "is empty: what it held counts until it has content again or is removed";
+        return File { fault: Some(why.into()), ..old };
+    }
     let hash = hash(&text);
     if hash == old.hash {
         return File { fault: None, ..old };
@@ -302,7 +324,55 @@ fn load(path: &Path, old: Option<File>) -> File {
             kept.insert(at, objects.clone());
         }
     }
-    File { hash, documents, kept, fault: None }
+    let mut unknown = BTreeMap::new();
+    for (at, document) in documents.iter().enumerate() {
+        let objects = document.objects.iter().flatten().filter(|object| counts(object));
+        let fields: Vec<Unreadable> = objects.flat_map(unknown_of).collect();
+        if !fields.is_empty() {
+            unknown.insert(at, fields);
+        }
+    }
+    File { hash, documents, kept, unknown, fault: None }
+}
+
+/// Of every field of `object` that nothing reads, that it is so.
+fn unknown_of(object: &Object) -> impl Iterator<Item = Unreadable> {
+    let what = format!("{} {}: unknown field: it has no effect", object.kind, full_name(object));
+    observe::unknown(object.kind, &object.value).into_iter().map(move |field| Unreadable::new(field, &what))
+}
+
+/// The text of the file at `path`, through links: a mounted ConfigMap is made of them. What is no file is not waited for:
+/// to open a FIFO would take until somebody writes into it.
+fn text_of(path: &Path) -> Result<String, String> {
+    let none = |meta: &std::fs::Metadata| {
+        let what = meta.file_type();
+        (!what.is_file()).then(|| {
+            let kind = match () {
+                () if what.is_dir() => "a directory",
+                () if what.is_fifo() => "a FIFO",
+                () if what.is_socket() => "a socket",
+                () => "a device",
+            };
+            format!("is {kind}: only files are read")
+        })
+    };
+    let read = || -> io::Result<Result<String, String>> {
+        // Before it is opened, which for a device can mean anything; and after, since it may be another by then.
+        if let Some(why) = none(&std::fs::metadata(path)?) {
+            return Ok(Err(why));
+        }
+        let mut file = std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        if let Some(why) = none(&file.metadata()?) {
+            return Ok(Err(why));
+        }
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok(Ok(text))
+    };
+    read().unwrap_or_else(|fault| match fault.kind() {
+        io::ErrorKind::NotFound => Err("is a link to nothing".into()),
+        _ => Err(fault.to_string()),
+    })
 }
 
 fn hash(text: &str) -> u64 {

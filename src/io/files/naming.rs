@@ -7,7 +7,7 @@ use crate::config::Kind;
 
 /// Why a name is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NameError {
+pub(in crate::io) enum NameError {
     /// Not a label of RFC 1123.
     #[error(
         "{0:?} is no name that an API server accepts: at most 63 lower case letters, digits and -, a letter or digit first and last"
@@ -23,7 +23,7 @@ pub(super) enum NameError {
 /// Whether `name` can be the `metadata.name` of an object of `kind`.
 ///
 /// Services may begin with a digit: so Kubernetes has it by default since 1.36.
-pub(super) fn name(kind: Kind, name: &str) -> Result<(), NameError> {
+pub(in crate::io) fn name(kind: Kind, name: &str) -> Result<(), NameError> {
     match kind {
         Kind::Service | Kind::Namespace => namespace(name),
         _ if name.len() <= 253 && name.split('.').all(is_label) => Ok(()),
@@ -32,7 +32,7 @@ pub(super) fn name(kind: Kind, name: &str) -> Result<(), NameError> {
 }
 
 /// Whether `name` can be a `metadata.namespace`.
-pub(super) fn namespace(name: &str) -> Result<(), NameError> {
+pub(in crate::io) fn namespace(name: &str) -> Result<(), NameError> {
     if name.len() <= 63 && is_label(name) { Ok(()) } else { Err(NameError::Label(name.to_owned())) }
 }
 

@@ -1,8 +1,7 @@
 //! `DIR/status/problems.COMPONENT.yaml`: what is wrong with the manifests, for whoever edits them.
 
-use super::{STATUS, replace};
+use super::{STATUS, blame, replace};
 use crate::config::Problems;
-use anyhow::Context;
 use serde_json::Value;
 use std::{io, path::Path};
 
@@ -12,12 +11,11 @@ use std::{io, path::Path};
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn write(dir: &Path, component: &str, problems: &Problems) -> anyhow::Result<()> {
+pub fn write(dir: &Path, component: &str, problems: &Problems) -> io::Result<()> {
     let path = dir.join(STATUS).join(format!("problems.{component}.yaml"));
-    let context = || format!("write {}", path.display());
     if problems.is_empty() {
         return match std::fs::remove_file(&path) {
-            Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault).with_context(context),
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(blame("write", &path, &fault)),
             _ => Ok(()),
         };
     }
@@ -25,8 +23,7 @@ pub fn write(dir: &Path, component: &str, problems: &Problems) -> anyhow::Result
     if std::fs::read_to_string(&path).is_ok_and(|old| old == text) {
         return Ok(());
     }
-    std::fs::create_dir_all(dir.join(STATUS)).with_context(context)?;
-    replace(&path, &text).with_context(context)
+    replace(&path, &text)
 }
 
 fn text(problems: &Problems) -> String {

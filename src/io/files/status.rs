@@ -2,7 +2,7 @@
 //!
 //! A file holds a v1 Service with a name, our annotation and the addresses, nothing else. Only the controller writes.
 
-use super::{SERVICES, replace};
+use super::{SERVICES, blame, replace};
 use crate::{names::ServiceKey, world::annotations::ALLOCATED_FROM};
 use serde_json::{Value, json};
 use std::{
@@ -26,7 +26,7 @@ pub(super) struct Entry {
 pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
     let files = match std::fs::read_dir(dir.join(SERVICES)) {
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        files => files.map_err(|fault| at(&dir.join(SERVICES), &fault))?,
+        files => files.map_err(|fault| blame("read", &dir.join(SERVICES), &fault))?,
     };
     let mut all = BTreeMap::new();
     for file in files {
@@ -44,7 +44,7 @@ pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
         let entry = match std::fs::read_to_string(file.path()) {
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => continue,
             Err(fault) if fault.kind() == io::ErrorKind::InvalidData => Entry::default(),
-            Err(fault) => return Err(at(&file.path(), &fault)),
+            Err(fault) => return Err(blame("read", &file.path(), &fault)),
             Ok(text) => {
                 serde_saphyr::from_str::<Value>(&text).map_or_else(|_| Entry::default(), |v| entry(&v))
             }
@@ -52,11 +52,6 @@ pub(super) fn read(dir: &Path) -> io::Result<BTreeMap<ServiceKey, Entry>> {
         all.insert(ServiceKey::new(namespace, service), entry);
     }
     Ok(all)
-}
-
-/// `fault` with the file that it is about: a caller knows only the directory.
-fn at(path: &Path, fault: &io::Error) -> io::Error {
-    io::Error::new(fault.kind(), format!("{}: {fault}", path.display()))
 }
 
 fn entry(value: &Value) -> Entry {
@@ -79,14 +74,14 @@ pub(super) fn write(dir: &Path, key: &ServiceKey, entry: &Entry) -> io::Result<(
     if *entry == Entry::default() {
         return remove(dir, key);
     }
-    std::fs::create_dir_all(dir.join(SERVICES))?;
     replace(&path(dir, key), &text(key, entry))
 }
 
 /// Removes the file of `key`.
 pub(super) fn remove(dir: &Path, key: &ServiceKey) -> io::Result<()> {
-    match std::fs::remove_file(path(dir, key)) {
-        Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault),
+    let path = path(dir, key);
+    match std::fs::remove_file(&path) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(blame("write", &path, &fault)),
         _ => Ok(()),
     }
 }

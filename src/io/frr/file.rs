@@ -1,7 +1,7 @@
 //! `frr.conf` on disk: what FRR starts from when it, or the node, starts again.
 //!
 //! Written whole and put in place by a rename, so that FRR never reads half of it; only its owner may read it, for
-//! it holds passwords.
+//! it holds passwords. A file of somebody else is kept beside it under another name, and never overwritten.
 
 use super::Report;
 use crate::frr::{Model, render};
@@ -73,9 +73,51 @@ fn refresh(path: &Path, model: &Model, before: Option<Written>) -> Result<Writte
     let text = render(model).context("render frr.conf")?;
     let digest = Sha256::digest(&text).into();
     if before != Some(digest) {
+        if let Some(saved) = save(path).with_context(|| format!("keep what {} holds", path.display()))? {
+            tracing::warn!(
+                file = %path.display(),
+                saved = %saved.display(),
+                "frr.conf was somebody else's: it is kept under another name, and replaced"
+            );
+        }
         write(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
     }
     Ok(digest)
+}
+
+/// How the first line of every file that we write begins.
+const HEADER: &[u8] = b"! Written by FerroLB.";
+
+/// Gives the file at `path` a second name, which it keeps, unless we have written it or it is empty. A name that
+/// another content has is left to that; a number makes the next.
+fn save(path: &Path) -> Result<Option<PathBuf>> {
+    let content = match std::fs::read(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        content => content?,
+    };
+    if content.is_empty() || content.starts_with(HEADER) {
+        return Ok(None);
+    }
+    let name = path.file_name().context("not the path of a file")?;
+    let mut number = 1_u32;
+    loop {
+        let mut other = name.to_owned();
+        other.push(".saved");
+        if number > 1 {
+            other.push(format!(".{number}"));
+        }
+        let saved = path.with_file_name(other);
+        // a link is there whole or not at all, and takes no name from another file
+        match std::fs::hard_link(path, &saved) {
+            Ok(()) => return Ok(Some(saved)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+        if std::fs::read(&saved).is_ok_and(|held| held == content) {
+            return Ok(Some(saved));
+        }
+        number = number.checked_add(1).context("too many saved files")?;
+    }
 }
 
 /// Replaces the file `path`: afterwards it holds `content`, or what it held before.
@@ -117,6 +159,24 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// What others wrote is still there afterwards, each content once; what we wrote is not kept.
+    #[test]
+    fn a_file_of_somebody_else_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frr.conf");
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap();
+        for text in ["", "router bgp 1\n", "router bgp 2\n", "router bgp 1\n"] {
+            std::fs::write(&path, text).unwrap();
+            refresh(&path, &Model::default(), None).unwrap();
+            refresh(&path, &Model::default(), None).unwrap();
+            assert_eq!(read("frr.conf"), render(&Model::default()).unwrap());
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(read("frr.conf.saved"), "router bgp 1\n");
+        assert_eq!(read("frr.conf.saved.2"), "router bgp 2\n");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     /// A directory that appears later gets its file without any further change of the model.

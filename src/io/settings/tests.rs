@@ -95,6 +95,10 @@ fn faults_stop_with_code_2_and_name_the_flag() {
         (&["--node-name=n", "--manifests=a", "--kubeconfig=b"], &[], "exclude each other"),
         (&["--node-name=n"], &[("METALLB_BGP_TYPE", "bird")], "METALLB_BGP_TYPE"),
         (&["--node-name=n"], &[("METALLB_BGP_DEBOUNCE_TIMEOUT", "soon")], "METALLB_BGP_DEBOUNCE_TIMEOUT"),
+        (&["--node-name=a/b"], &[], "\"a/b\""),
+        (&["--node-name=n1\nx"], &[], "\"n1\\nx\""),
+        (&["--node-name=n", "--namespace=Bad"], &[], "\"Bad\""),
+        (&["--node-name=n", "--port=9", "--health-probe-port=9"], &[], "are both 9"),
         (&["--node-name=n", "--tls-cipher-suites=X"], &[], "VersionTLS12"),
         (&["--node-name=n", "--tls-min-version=VersionTLS11"], &[], "VersionTLS12, VersionTLS13"),
         (&["--node-name=n", "--tls-curve-preferences=29,29"], &[], "twice"),
@@ -109,6 +113,8 @@ fn faults_stop_with_code_2_and_name_the_flag() {
     assert_eq!(said(controller(&["-h"]).unwrap_err()).1, 0);
     let none = Surroundings { args: vec!["c".into()], env: &|_| None, namespace: &|| None };
     assert!(said(Controller::read(&none).unwrap_err()).0.contains("METALLB_NAMESPACE"));
+    let outside = Surroundings { args: vec!["c".into(), "--kubeconfig=f".into()], ..none };
+    assert_eq!(Controller::read(&outside).unwrap().common.namespace, "metallb-system");
 }
 
 /// An exec probe has the arguments of nobody: no node, no namespace.

@@ -70,6 +70,29 @@ fn an_address_is_written_once_and_told_once() {
 }
 
 #[test]
+fn a_service_without_an_address_is_a_complaint_and_no_problem_of_the_configuration() {
+    let mut allocator = allocator(&["a", "b"]);
+    let written = json!({"metadata": {"name": "c"}, "spec": {"type": "Loadbalancer", "clusterIP": "10.9.0.1",
+        "ports": [{"port": 80}]}});
+    let (key_c, c) =
+        Service::observe(serde_json::from_value(written).unwrap(), crate::world::Origin::Manifests);
+    allocator.observe(Change::Service(key_c, Some(Box::new(c))));
+    allocator.decide().unwrap();
+    let told: Vec<_> =
+        allocator.complaints().iter().map(|p| (p.object.to_string(), p.field.clone())).collect();
+    assert_eq!(
+        told,
+        [("Service default/b".into(), String::new()), ("Service default/c".into(), "spec.type".into())]
+    );
+    assert_eq!(allocator.complaints().iter().next().unwrap().what, "no available IPs");
+    assert!(allocator.problems.is_empty());
+    allocator.observe(Change::Service(key("b"), None));
+    allocator.observe(Change::Service(key("c"), None));
+    allocator.decide().unwrap();
+    assert!(allocator.complaints().is_empty());
+}
+
+#[test]
 fn a_conflict_is_decided_anew_on_what_the_service_is_now() {
     let mut allocator = allocator(&["a"]);
     allocator.decide().unwrap();
