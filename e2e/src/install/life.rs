@@ -4,24 +4,20 @@
 use std::{net::IpAddr, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 
 use super::{
     Installation,
     operate::WORKLOADS,
-    witness::{Seen, Witness, settle},
+    witness::{Seen, Witness},
 };
 use crate::{
-    cluster::{PATIENCE, SYSTEM},
+    cluster::PATIENCE,
     fabric::LAN,
-    lab::{neighbours, prefix},
+    lab::prefix,
     neighbour, objects, pod,
     tor::{BirdTor, FrrTor},
     wait,
 };
-
-/// What the steps are called in which the peers are without graceful restart: as most users have them.
-pub const WITHOUT: &str = "without graceful restart";
 
 /// What is looked at: a Service with addresses that go over BGP and one with addresses of the flat segment.
 #[derive(Debug)]
@@ -122,35 +118,7 @@ pub fn happenings(
         it.wait_for_nodes()?;
         WORKLOADS.iter().try_for_each(|workload| it.wait_for_rollout(workload))
     })?;
-    forgo_graceful_restart(installation, tor)?;
-    let step = format!("{WITHOUT}: restart");
-    let seen = witness.during(installation, tor, &step, |it| it.rollout_restart("daemonset/speaker"))?;
-    tell(&seen);
-    all.push(seen);
     Ok(all)
-}
-
-/// Peers as most users have them, and sessions that were opened like that.
-fn forgo_graceful_restart(installation: &Installation, tor: &FrrTor) -> Result<()> {
-    let came_up = |ip| Ok(tor.session(ip)?.filter(|session| session.established).map(|it| it.came_up));
-    let neighbours: Vec<IpAddr> = installation.cluster.fabric().nodes.iter().flat_map(neighbours).collect();
-    let before = neighbours.iter().map(|ip| came_up(*ip)).collect::<Result<Vec<_>>>()?;
-    installation.cluster.kubectl().apply(&objects::peers())?;
-    for speaker in installation.wait_for_pods(SYSTEM, "component=speaker", installation.machines.len())? {
-        let name = speaker.pointer("/metadata/name").and_then(Value::as_str).context("a nameless Pod")?;
-        let vtysh = |command| installation.exec(SYSTEM, name, "frr", &["vtysh", "-c", command]);
-        wait::until_true(PATIENCE, "FRR to forgo graceful restart", || {
-            let running = vtysh("show running-config")?;
-            let mut lines = running.lines().map(str::trim);
-            Ok(!lines.any(|line| line.starts_with("neighbor ") && line.ends_with(" graceful-restart")))
-        })?;
-        vtysh("clear bgp *")?;
-    }
-    for (ip, before) in neighbours.into_iter().zip(before) {
-        let what = format!("a new session with {ip}");
-        wait::until_true(PATIENCE, &what, || Ok(came_up(ip)?.is_some_and(|count| Some(count) > before)))?;
-    }
-    settle(installation, tor)
 }
 
 /// The one who asks wants to know what goes on meanwhile.

@@ -119,7 +119,7 @@ impl Witness {
 }
 
 /// Waits until all of the router's sessions are up and no route is left over from before a restart.
-pub(super) fn settle(installation: &Installation, tor: &FrrTor) -> Result<()> {
+fn settle(installation: &Installation, tor: &FrrTor) -> Result<()> {
     wait::until_true(LONG, "the router to be at rest", || {
         for node in &installation.cluster.fabric().nodes {
             for ip in neighbours(node) {
