@@ -5,7 +5,7 @@ KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce crds manifests golden fmt release
+.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce bench-install crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -50,6 +50,11 @@ release: ## optimised controller, speaker and ferrolb
 bench-announce: setup release ## Service written -> route at the ToR, beside FRR's floor
 	@sh e2e/cluster/build.sh > /dev/null
 	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES)
+
+bench-install: setup build ## an installation's life on real nodes: first address, failed requests, memory
+	@sh e2e/cluster/build.sh > /dev/null
+	@sh e2e/images/build.sh --sizes
+	@target/debug/bench install
 
 crds: ## write manifests/crds from the types
 	$(CARGO) run --quiet --bin ferrolb -- crds --dir manifests/crds

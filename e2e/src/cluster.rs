@@ -65,6 +65,7 @@ pub enum Extent {
 pub struct Cluster {
     nodes: Vec<Joined>,
     plane: Plane,
+    extent: Extent,
     pub(crate) base: Foundation,
 }
 
@@ -98,7 +99,7 @@ impl Cluster {
         let credentials = Credentials::make(&dir, plane::address(), &plane::cluster_ips(), &names)?;
         let base = Foundation { dir, programs, credentials, fabric };
         let plane = plane::start(&base, extent)?;
-        let mut cluster = Self { nodes: Vec::new(), plane, base };
+        let mut cluster = Self { nodes: Vec::new(), plane, extent, base };
         for node in &cluster.base.fabric.nodes {
             for other in cluster.fabric().nodes.iter().filter(|other| other.number != node.number) {
                 let [v4, v6] = pod::prefixes(other.number);
@@ -146,6 +147,17 @@ impl Cluster {
     #[must_use]
     pub fn kubectl_as(&self, kubeconfig: &Path) -> Kubectl<'_> {
         Kubectl::new(&self.base, kubeconfig.to_owned())
+    }
+
+    /// Ends the API server, does `meanwhile`, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come back, or `meanwhile` fails.
+    pub fn without_api<T>(&mut self, meanwhile: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.plane.api.stop()?;
+        let done = meanwhile();
+        self.plane.api = plane::start_api(&self.base, self.extent)?;
+        done
     }
 
     /// What the kubelet of a node says of it.

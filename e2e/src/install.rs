@@ -2,16 +2,21 @@
 //!
 //! A node is a machine of its own as far as one kernel goes ([`machine`]): the network namespace that the lab cables,
 //! with its own processes, its own `/var` and `/run`, and in it containerd, runc, kubelet, kube-proxy and CNI plugins
-//! ([`runtime`], [`kubelet`]). What runs on them is [`workload`]; [`show`] is for a look around. Images come from
+//! ([`runtime`], [`kubelet`]). What runs on them is [`workload`]; what happens to them is [`operate`], and [`life`] is
+//! all that at once, judged by a [`witness`] outside; [`show`] is for a look around. Images come from
 //! [`images`] by way of [`store`], there is no registry. The control plane is the one of
 //! [`crate::cluster`].
 
 pub mod images;
 mod kubelet;
+pub mod life;
+mod load;
 pub mod machine;
+mod operate;
 mod runtime;
 pub mod show;
 mod store;
+pub mod witness;
 mod workload;
 
 use std::{path::Path, thread};

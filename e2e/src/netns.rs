@@ -3,7 +3,7 @@
 //! A [`Net`] is named `<lab>-<role>`; labs have different names, so any number of them run side by side. Cables are
 //! made with both ends inside their namespaces already, so that nothing shows outside.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{fs::File, path::PathBuf, sync::Arc, thread::JoinHandle};
 
 use anyhow::{Context as _, Result, anyhow};
 use nix::sched::{CloneFlags, setns};
@@ -172,6 +172,23 @@ impl Net {
             });
             inside.join().map_err(|_| anyhow!("the thread inside {} panicked", self.name))?
         })
+    }
+}
+
+impl Net {
+    /// Runs `work` on a thread of its own that is inside the namespace, and does not wait for it.
+    ///
+    /// # Errors
+    /// When the namespace cannot be opened.
+    pub fn background(&self, work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<JoinHandle<()>> {
+        let file = File::open(self.path()).with_context(|| format!("open the namespace {}", self.name))?;
+        let name = self.name.clone();
+        Ok(std::thread::spawn(move || {
+            let done = setns(file, CloneFlags::CLONE_NEWNET).context("enter it").and_then(|()| work());
+            if let Err(error) = done {
+                eprintln!("a thread inside {name}: {error:#}");
+            }
+        }))
     }
 }
 

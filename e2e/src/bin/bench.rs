@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ferrolb_e2e::bench::announce;
+use ferrolb_e2e::bench::{announce, install};
 
 fn main() -> ExitCode {
     match run() {
@@ -22,8 +22,9 @@ fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let (options, usage) = match words.as_slice() {
+        ["install"] => return install::run(&mut say),
         ["announce", rest @ ..] => (rest, "bench announce [--services N] [--samples N]"),
-        _ => bail!("usage: bench announce [--services N] [--samples N]"),
+        _ => bail!("usage: bench announce [--services N] [--samples N] | bench install"),
     };
     let mut announce = announce::Options { services: 5000, samples: 100 };
     for pair in options.chunks(2) {
@@ -35,7 +36,9 @@ fn run() -> Result<()> {
             _ => bail!("usage: {usage}"),
         }
     }
-    announce::run(announce, &mut |finding| {
-        writeln!(stdout(), "{finding}").ok();
-    })
+    announce::run(announce, &mut say)
+}
+
+fn say(line: &str) {
+    writeln!(stdout(), "{line}").ok();
 }

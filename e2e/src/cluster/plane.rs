@@ -32,13 +32,13 @@ pub(super) struct Plane {
     /// The controller manager, unless only the API was wanted.
     pub(super) controllers: Option<Running>,
     _scheduler: Option<Running>,
-    _api: Running,
+    /// The API server.
+    pub(super) api: Running,
     _etcd: Running,
 }
 
 /// Starts etcd, the API server and (where wanted) the controllers, and waits until the API serves.
 pub(super) fn start(cluster: &Foundation, extent: Extent) -> Result<Plane> {
-    let address = address();
     let control = &cluster.fabric.control;
     let file = |name: &str| cluster.credentials.path(name).display().to_string();
     let etcd = launch(
@@ -54,6 +54,25 @@ pub(super) fn start(cluster: &Foundation, extent: Extent) -> Result<Plane> {
             "--log-level=error".to_owned(),
         ],
     )?;
+    let api = start_api(cluster, extent)?;
+    // not before: until the API server has made the standard roles, they end for want of a right
+    let controllers = match extent {
+        Extent::Whole | Extent::Nodes => {
+            Some(launch(cluster, control, "kube-controller-manager", &controllers(extent, &file))?)
+        }
+        Extent::ApiOnly => None,
+    };
+    let scheduler = match extent {
+        Extent::Nodes => Some(launch(cluster, control, "kube-scheduler", &scheduler(&file))?),
+        Extent::Whole | Extent::ApiOnly => None,
+    };
+    Ok(Plane { controllers, _scheduler: scheduler, api, _etcd: etcd })
+}
+
+/// Starts the API server on what etcd holds, and waits until it serves.
+pub(super) fn start_api(cluster: &Foundation, extent: Extent) -> Result<Running> {
+    let address = address();
+    let file = |name: &str| cluster.credentials.path(name).display().to_string();
     let mut flags = vec![
         format!("--etcd-servers={ETCD}"),
         format!("--bind-address={address}"),
@@ -80,24 +99,14 @@ pub(super) fn start(cluster: &Foundation, extent: Extent) -> Result<Plane> {
         flags.push(format!("--audit-policy-file={}", policy.display()));
         flags.push(format!("--audit-log-path={}", file("audit.log")));
     }
+    let control = &cluster.fabric.control;
     let api = launch(cluster, control, "kube-apiserver", &flags)?;
     let ready = format!("https://{address}:6443/readyz");
     api.wait_for(PATIENCE, "the API server to be ready", || {
         let authority = cluster.credentials.path("ca.crt");
         answers(control, &["--cacert", &authority.display().to_string(), &ready])
     })?;
-    // not before: until the API server has made the standard roles, they end for want of a right
-    let controllers = match extent {
-        Extent::Whole | Extent::Nodes => {
-            Some(launch(cluster, control, "kube-controller-manager", &controllers(extent, &file))?)
-        }
-        Extent::ApiOnly => None,
-    };
-    let scheduler = match extent {
-        Extent::Nodes => Some(launch(cluster, control, "kube-scheduler", &scheduler(&file))?),
-        Extent::Whole | Extent::ApiOnly => None,
-    };
-    Ok(Plane { controllers, _scheduler: scheduler, _api: api, _etcd: etcd })
+    Ok(api)
 }
 
 fn scheduler(file: &dyn Fn(&str) -> String) -> Vec<String> {

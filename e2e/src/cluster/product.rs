@@ -23,7 +23,15 @@ impl Cluster {
     /// # Errors
     /// When the API server refuses any of it.
     pub fn install(&self) -> Result<()> {
-        let manifest = bins::checkout()?.join("manifests/ferrolb.yaml");
+        self.install_from("ferrolb.yaml")
+    }
+
+    /// The same with another file of `manifests/`.
+    ///
+    /// # Errors
+    /// As [`Cluster::install`].
+    pub fn install_from(&self, file: &str) -> Result<()> {
+        let manifest = bins::checkout()?.join("manifests").join(file);
         let kubectl = self.kubectl();
         kubectl.apply_file(&manifest)?;
         kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;

@@ -92,6 +92,17 @@ impl Machine {
         Ok(Self { proxy, kubelet, containerd, first, place })
     }
 
+    /// Starts the kubelet again after [`Running::stop`].
+    pub(super) fn start_kubelet(&mut self, base: &Foundation, node: &Node) -> Result<()> {
+        self.kubelet = kubelet::start(&self.place, base, node)?;
+        Ok(())
+    }
+
+    /// What containerd's own tool says to this.
+    pub(super) fn ctr(&self, args: &[&str]) -> Result<String> {
+        runtime::ctr(&self.place, args)
+    }
+
     /// The node's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -34,7 +34,7 @@ pub(super) fn start(place: &Place, warden: &Warden) -> Result<Running> {
     Ok(running)
 }
 
-fn ctr(place: &Place, args: &[&str]) -> Result<String> {
+pub(super) fn ctr(place: &Place, args: &[&str]) -> Result<String> {
     place
         .command(bins::tool("ctr")?)
         .args(["--address", SOCKET, "--namespace", "k8s.io"])

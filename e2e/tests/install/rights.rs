@@ -10,13 +10,15 @@ use ferrolb_e2e::{
 };
 use serde_json::{Value, json};
 
+use crate::{product::installed, world::turn};
+
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn containers_have_what_they_need_and_no_more() -> Result<()> {
-    let installation = Installation::start(1)?;
-    installation.cluster.install()?;
-    let speakers = installation.wait_for_pods(SYSTEM, "component=speaker", 1)?;
+    let mut turn = turn()?;
+    let installation = installed(turn.world()?)?;
+    let speakers = installation.wait_for_pods(SYSTEM, "component=speaker", 3)?;
     installation.wait_for_pods(SYSTEM, "component=controller", 1)?;
     let speaker = speakers.first().context("no speaker")?;
 
@@ -29,20 +31,24 @@ fn containers_have_what_they_need_and_no_more() -> Result<()> {
         ("bgpd", 1000, &FRR, &[NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_ADMIN]),
         ("bfdd", 1000, &FRR, &[NET_BIND_SERVICE, NET_RAW, SYS_ADMIN]),
     ] {
-        let status = status(&installation, program)?;
-        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-        let number =
-            |name| Ok::<_, anyhow::Error>(u64::from_str_radix(field(name).context(status.clone())?, 16)?);
-        assert_eq!(field("Uid:"), Some(&*[user; 4].map(|id: u32| id.to_string()).join("\t")), "{program}");
-        assert_eq!(number("CapBnd:")?, mask(bounding), "{program}");
-        assert_eq!(number("CapPrm:")?, mask(permitted), "{program}");
-        assert_eq!(number("CapEff:")?, 0, "{program}");
-        assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (Some("1"), Some("2")), "{program}");
+        let all = statuses(installation, program)?;
+        assert_eq!(all.len(), if program == "controller" { 1 } else { 3 }, "{program}");
+        for status in all {
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            let number =
+                |name| Ok::<_, anyhow::Error>(u64::from_str_radix(field(name).context(status.clone())?, 16)?);
+            let users = [user; 4].map(|id: u32| id.to_string()).join("\t");
+            assert_eq!(field("Uid:"), Some(&*users), "{program}");
+            assert_eq!(number("CapBnd:")?, mask(bounding), "{program}");
+            assert_eq!(number("CapPrm:")?, mask(permitted), "{program}");
+            assert_eq!(number("CapEff:")?, 0, "{program}");
+            assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (Some("1"), Some("2")), "{program}");
+        }
     }
     // FRR's entry point was root; nothing that it left running is
-    assert_eq!(users(&installation, "start")?, [1000]);
+    assert_eq!(users(installation, "start")?, [1000]);
 
-    every_capability_of_frr_is_needed(&installation, speaker)
+    every_capability_of_frr_is_needed(installation, speaker)
 }
 
 const NET_BIND_SERVICE: u64 = 10;
@@ -108,6 +114,7 @@ fn every_capability_of_frr_is_needed(installation: &Installation, speaker: &Valu
             ensure!(!(if lacking.is_some() { ready } else { failed }), "{name}: {:?}", pod.get("status"));
             Ok(if lacking.is_some() { failed } else { ready })
         })?;
+        kubectl.run(&["-n", SYSTEM, "delete", "pod", &name, "--wait=false"])?;
     }
     Ok(())
 }
@@ -123,13 +130,6 @@ fn mask(capabilities: &[u64]) -> u64 {
     capabilities.iter().fold(0, |mask, bit| mask | 1 << bit)
 }
 
-/// The one process of this name in the cluster's containers, as the kernel describes it.
-fn status(installation: &Installation, program: &str) -> Result<String> {
-    let found = statuses(installation, program)?;
-    ensure!(found.len() == 1, "{} processes are called {program}", found.len());
-    found.into_iter().next().context("none")
-}
-
 /// The users of all processes of this name.
 fn users(installation: &Installation, program: &str) -> Result<Vec<u32>> {
     let user = |status: &String| {
@@ -141,14 +141,8 @@ fn users(installation: &Installation, program: &str) -> Result<Vec<u32>> {
     Ok(users)
 }
 
+/// The processes of this name in the cluster's containers, as the kernel describes them.
 fn statuses(installation: &Installation, program: &str) -> Result<Vec<String>> {
-    let group = format!("/{}/", installation.cluster.fabric().warden.id());
-    let mut found = Vec::new();
-    for process in fs::read_dir("/proc")?.flatten() {
-        let text = |file| fs::read_to_string(process.path().join(file)).unwrap_or_default();
-        if text("comm").trim() == program && text("cgroup").contains(&group) {
-            found.push(text("status"));
-        }
-    }
-    Ok(found)
+    let read = |pid| fs::read_to_string(format!("/proc/{pid}/status")).context("read a status");
+    installation.processes(program)?.into_iter().map(read).collect()
 }

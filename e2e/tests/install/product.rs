@@ -1,21 +1,28 @@
-//! The product as a user installs it: `kubectl apply` of the manifest on real nodes, with the images of the Dockerfiles.
+//! `manifests/ferrolb.yaml` makes a load balancer of a cluster, and nothing of it has to be started twice.
 
 use anyhow::Result;
-use ferrolb_e2e::{
-    cluster::SYSTEM,
-    install::Installation,
-    tor::{BirdTor, FrrTor},
-    wait,
-};
+use ferrolb_e2e::{cluster::SYSTEM, install::Installation, wait};
 use serde_json::Value;
+
+use crate::world::{FRR, World, turn};
 
 #[test]
 fn a_manifest_makes_a_load_balancer() -> Result<()> {
-    let installation = Installation::start(3)?;
-    let fabric = installation.cluster.fabric();
-    let _routers = (FrrTor::start(fabric)?, BirdTor::start(fabric)?);
-    installation.serve("web")?;
+    let mut turn = turn()?;
+    let world = turn.world()?;
+    world.shall_be(None)?;
+    installed(world)?;
+    Ok(())
+}
 
+/// Installs it unless it is there already.
+pub(crate) fn installed(world: &mut World) -> Result<&Installation> {
+    let wanted = world.shall_be(Some(FRR))?;
+    let installation = &world.installation;
+    if !wanted {
+        return Ok(installation);
+    }
+    let fabric = installation.cluster.fabric();
     let started = wait::now();
     installation.cluster.install()?;
     installation.configure()?;
@@ -39,5 +46,5 @@ fn a_manifest_makes_a_load_balancer() -> Result<()> {
             assert_eq!(container.get("restartCount"), Some(&Value::from(0)), "{container}");
         }
     }
-    Ok(())
+    Ok(installation)
 }

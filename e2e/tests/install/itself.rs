@@ -4,17 +4,16 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, Result};
-use ferrolb_e2e::{install::Installation, pod, wait};
+use ferrolb_e2e::pod;
 use serde_json::Value;
 
+use crate::world::turn;
+
 #[test]
-fn nodes_run_pods_and_leave_nothing() -> Result<()> {
-    let started = wait::now();
-    let installation = Installation::start(3)?;
-    eprintln!("nodes Ready after {:?}", started.elapsed());
-    let pods = installation.serve("web")?;
-    eprintln!("Pods Ready after {:?}", started.elapsed());
-    for pod in &pods {
+fn pods_answer_from_every_node() -> Result<()> {
+    let mut turn = turn()?;
+    let installation = &turn.world()?.installation;
+    for pod in &installation.wait_for_pods("default", "app=web", 3)? {
         let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).context("a Pod on no node")?;
         let ips =
             pod.pointer("/status/podIPs").and_then(Value::as_array).context("a Pod without addresses")?;

@@ -1,0 +1,47 @@
+//! An installation comes, goes but for its CRDs, comes again to the same addresses, and leaves nothing when it goes for
+//! good. What happens to it in between is measured by `make bench-install`.
+
+use anyhow::{Context as _, Result};
+use ferrolb_e2e::{cluster::SYSTEM, install::life};
+
+use crate::world::{FRR, turn};
+
+#[test]
+fn it_comes_and_goes_and_leaves_nothing() -> Result<()> {
+    let mut turn = turn()?;
+    let world = turn.world()?;
+    world.shall_be(None)?;
+    world.shall_be(Some(FRR))?;
+    let (first, all, addresses) = life::install(&world.installation)?;
+    println!("the first address answers after {first:.1?}, all after {all:.1?}");
+    let installation = &world.installation;
+    let kubectl = installation.cluster.kubectl();
+    // without the CRDs, as README says
+    installation.uninstall(FRR, Some("app=metallb"))?;
+    let (flat, routed) = life::gone(installation, (&world.tor, &world.bird), &addresses)?;
+    println!("uninstalled but for the CRDs: no answer after {flat:.1?}, no route after {routed:.1?}");
+    let pools = kubectl.run(&["-n", SYSTEM, "get", "ipaddresspools.metallb.io", "-o", "name"])?;
+    assert_eq!(pools.lines().count(), 2, "{pools}");
+    installation.cluster.install()?;
+    for (client, ips) in [("client", &addresses.flat), ("remote", &addresses.routed)] {
+        let fabric = installation.cluster.fabric();
+        let from = [&fabric.client, &fabric.remote].into_iter().find(|net| net.role() == client);
+        for ip in ips {
+            installation.wait_for_answer(from.context("no such client")?, *ip)?;
+        }
+    }
+    assert_eq!(installation.addresses("routed")?, addresses.routed);
+    assert_eq!(installation.addresses("flat")?, addresses.flat);
+
+    installation.uninstall(FRR, None)?;
+    let (flat, routed) = life::gone(installation, (&world.tor, &world.bird), &addresses)?;
+    println!("uninstalled: no answer after {flat:.1?}, no route after {routed:.1?}");
+    for kind in ["crd", "clusterrole", "clusterrolebinding", "namespace", "priorityclass"] {
+        let names = kubectl.run(&["get", kind, "-o", "name"])?;
+        let left: Vec<&str> =
+            names.lines().filter(|name| name.contains("metallb") || name.contains("ferrolb")).collect();
+        assert!(left.is_empty(), "{left:?} are left");
+    }
+    world.shall_be(None)?;
+    Ok(())
+}
