@@ -18,6 +18,7 @@ mod timers;
 pub use advertisement::{BgpAdvertisement, L2Advertisement, PoolSelection};
 pub use bfd::BfdProfile;
 pub use community::{Aliases, Community, CommunityError};
+pub(crate) use peer::password_of;
 pub use peer::{Neighbor, Peer, RemoteAs};
 pub use pool::{Pinning, Pool};
 pub use problem::{Kind, ObjectRef, Problem, Problems, Unreadable};
@@ -27,6 +28,7 @@ pub use timers::Timers;
 use crate::{
     api,
     names::{AdvertisementName, BfdName, PeerName, PoolName},
+    world::Secret,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -47,6 +49,8 @@ pub struct Input {
     pub communities: BTreeMap<String, api::Community>,
     /// FRRConfigurations of users.
     pub frr_configurations: BTreeMap<String, api::FRRConfiguration>,
+    /// Secrets of our namespace, as far as they are for passwords.
+    pub secrets: BTreeMap<String, Secret>,
     /// Objects that could not be read at all: they count as their last valid version too.
     pub unreadable: BTreeMap<ObjectRef, Vec<Unreadable>>,
 }

@@ -14,6 +14,7 @@ mod line;
 mod merge;
 mod read;
 mod render;
+mod secret;
 
 pub use build::{Built, Home, build};
 pub use class::{Class, ClassId};
@@ -21,10 +22,11 @@ pub use delta::{Daemon, Line, Step, Subject, delta};
 pub use merge::merge;
 pub use read::{Found, read};
 pub use render::render;
+pub use secret::{Passwords, Resolved, resolve};
 
 use crate::{
     config::{Neighbor, RemoteAs, Timers},
-    names::{Asn, Word},
+    names::{Asn, Password, Word},
     net::Family,
     plan::Attributes,
 };
@@ -129,7 +131,7 @@ pub struct Session {
     /// BFD, and the profile it runs with.
     pub bfd: Option<Word>,
     /// TCP-MD5 password.
-    pub password: Option<Word>,
+    pub password: Option<Password>,
     /// The port to dial; `None` is 179.
     pub port: Option<u16>,
     /// Whether it may be more than one hop away; never set where FRR would ignore it.

@@ -84,6 +84,49 @@ impl fmt::Debug for Word {
     }
 }
 
+/// A password as a line of `frr.conf` holds it: a [`Word`] of at most 80 bytes, which is what FRR takes.
+///
+/// It is never displayed, and in a dump it is three stars: only whoever asks for [`Password::as_str`] sees it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Password(Word);
+
+/// Why a text is not a [`Password`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PasswordError {
+    /// Not a word.
+    #[error(transparent)]
+    Word(#[from] WordError),
+    /// Longer than 80 bytes.
+    #[error("is {0} bytes long, the limit is {max}", max = Password::MAX)]
+    Long(usize),
+}
+
+impl Password {
+    /// The longest TCP MD5 password that FRR takes, in bytes.
+    pub const MAX: usize = 80;
+
+    /// Proves `text` safe.
+    ///
+    /// # Errors
+    /// What makes it unsafe, which can name one of its characters.
+    pub fn new(text: &str) -> Result<Self, PasswordError> {
+        let word = Word::new(text)?;
+        if text.len() > Self::MAX { Err(PasswordError::Long(text.len())) } else { Ok(Self(word)) }
+    }
+
+    /// The password.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -239,6 +282,14 @@ mod tests {
         }
         assert_eq!(Word::new(&"x".repeat(256)), Err(WordError::Long(256)));
         assert_eq!(Word::new("a!b#c").unwrap().as_str(), "a!b#c");
+    }
+
+    #[test]
+    fn a_password_is_not_dumped() {
+        let password = Password::new("hunter2").unwrap();
+        assert_eq!((format!("{password:?}").as_str(), password.as_str()), ("***", "hunter2"));
+        assert_eq!(Password::new(&"x".repeat(81)), Err(PasswordError::Long(81)));
+        assert_eq!(Password::new(""), Err(PasswordError::Word(WordError::Empty)));
     }
 
     #[test]

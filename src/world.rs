@@ -1,4 +1,4 @@
-//! The facts: what this program knows of Services, EndpointSlices, Nodes and Namespaces.
+//! The facts: what this program knows of Services, EndpointSlices, Nodes, Namespaces and Secrets.
 //!
 //! The only room that reads k8s-openapi's core types. An object is turned into its few facts the moment it is
 //! decoded, so that nothing else of it stays in memory. Nothing is judged here: a text that does not parse is kept
@@ -7,12 +7,14 @@
 mod labels;
 mod misfit;
 mod node;
+mod secret;
 mod service;
 mod slice;
 
 pub use labels::Labels;
 pub use misfit::Misfit;
 pub use node::Node;
+pub use secret::Secret;
 pub use service::{
     Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotations,
 };

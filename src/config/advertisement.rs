@@ -213,7 +213,12 @@ fn communities(
     report.set::<String>("spec.communities", texts);
     let community = |(i, text): (usize, &String)| match aliases.get(text.as_str()) {
         Some(community) => Some(*community),
-        None => report.value(&format!("spec.communities[{i}]"), text.parse()),
+        None => {
+            let community = text.parse::<Community>();
+            // These words are MetalLB's, line break and all: its users' tests compare them.
+            let what = |fault| format!("{fault}\ninvalid community {text:?} in BGP advertisement");
+            report.value(&format!("spec.communities[{i}]"), community.map_err(what))
+        }
     };
     texts.iter().enumerate().filter_map(community).collect()
 }

@@ -32,6 +32,8 @@ pub enum Kind {
     Node,
     /// A core Namespace.
     Namespace,
+    /// A core Secret.
+    Secret,
     /// A discovery EndpointSlice.
     EndpointSlice,
     /// A file of a manifest directory, where not even the kind could be read.

@@ -193,7 +193,7 @@ fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighb
         interface,
         source_address: peer.source.map(|ip| ip.to_string()).unwrap_or_default(),
         port: Some(peer.port),
-        password: peer.password.as_ref().map(ToString::to_string).unwrap_or_default(),
+        password: peer.password.as_ref().map(|p| p.as_str().to_owned()).unwrap_or_default(),
         hold_time: peer.timers.map(|t| seconds(t.hold)),
         keepalive_time: peer.timers.map(|t| seconds(t.keepalive)),
         connect_time: peer.connect_time.map(seconds),

@@ -69,7 +69,7 @@ pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Settin
         some(Setting::LocalAs, local_as.map(|asn| format!("local-as {asn} no-prepend replace-as"))),
         flag(Setting::Bfd, bfd.is_some(), "bfd"),
         some(Setting::BfdProfile, bfd.as_ref().map(|profile| format!("bfd profile {profile}"))),
-        some(Setting::Password, password.as_ref().map(|p| format!("password {p}"))),
+        some(Setting::Password, password.as_ref().map(|p| format!("password {}", p.as_str()))),
         some(Setting::Port, port.map(|port| format!("port {port}"))),
         flag(Setting::Multihop, session.multihop, "ebgp-multihop"),
         flag(Setting::SkipConnectedCheck, session.skip_connected_check, "disable-connected-check"),

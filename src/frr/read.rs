@@ -8,7 +8,7 @@ mod maps;
 use super::{BfdProfile, ClassId, LogLevel, Model, Router, Session, line, policy_name};
 use crate::{
     config::{Neighbor, RemoteAs, Timers},
-    names::{Asn, Word},
+    names::{Asn, Password, Word},
     net::Family,
 };
 use maps::Maps;
@@ -312,7 +312,7 @@ fn setting(session: &mut Session, text: &str) -> Option<()> {
     match word {
         "local-as" => session.local_as = Some(rest.strip_suffix(" no-prepend replace-as")?.parse().ok()?),
         "bfd" => session.bfd = Some(Word::new(rest.strip_prefix("profile ")?).ok()?),
-        "password" => session.password = Some(Word::new(rest).ok()?),
+        "password" => session.password = Some(Password::new(rest).ok()?),
         "port" => session.port = Some(rest.parse().ok()?),
         // FRR 8 adds the hops that it allows then
         "ebgp-multihop" if matches!(rest, "" | "255") => session.multihop = true,

@@ -12,7 +12,7 @@ use crate::{
     api,
     config::{Input, Kind, ObjectRef, Unreadable},
     names::{Namespace, NodeName, ServiceKey},
-    world::{Labels, Node, Service, Slice, SliceKey, World},
+    world::{Labels, Node, Secret, Service, Slice, SliceKey, World},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,6 +42,7 @@ impl Role {
                 Kind::BFDProfile,
                 Kind::Community,
                 Kind::FRRConfiguration,
+                Kind::Secret,
             ],
         }
     }
@@ -80,6 +81,8 @@ pub enum Change {
     Community(String, Option<Box<api::Community>>),
     /// An FRRConfiguration.
     FrrConfiguration(String, Option<Box<api::FRRConfiguration>>),
+    /// A Secret of our namespace.
+    Secret(String, Option<Secret>),
 }
 
 /// Which parts a [`Change`] changed; none of them when it said nothing new (a heartbeat, our own write's echo).
@@ -210,6 +213,9 @@ impl Observed {
             Change::FrrConfiguration(name, object) => {
                 self.config(Kind::FRRConfiguration, name, object, |input| &mut input.frr_configurations)
             }
+            Change::Secret(name, facts) => {
+                self.config(Kind::Secret, name, facts.map(Box::new), |input| &mut input.secrets)
+            }
         }
     }
 
@@ -328,6 +334,7 @@ impl Observed {
             Kind::BFDProfile => gone(&mut input.bfd_profiles.keys().map(String::as_str)),
             Kind::Community => gone(&mut input.communities.keys().map(String::as_str)),
             Kind::FRRConfiguration => gone(&mut input.frr_configurations.keys().map(String::as_str)),
+            Kind::Secret => gone(&mut input.secrets.keys().map(String::as_str)),
             Kind::File => Vec::new(),
         };
         let forgotten = self.forget(kind, &seen);

@@ -61,6 +61,7 @@ fn peer() -> Peer {
         router_id: None,
         nodes: vec![],
         password: None,
+        secret: None,
         bfd: None,
         graceful_restart: false,
         ebgp_multihop: false,

@@ -38,6 +38,8 @@ pub(super) struct Announcer {
     /// The plan before this one, until it was told what is new.
     before: Option<Plan>,
     built: Option<Built>,
+    /// Those of users' FRRConfigurations that are from Secrets.
+    passwords: frr::Passwords,
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
@@ -68,6 +70,7 @@ impl Announcer {
             plan: Plan::default(),
             before: None,
             built: None,
+            passwords: frr::Passwords::new(),
             decided: false,
             stale: true,
         }
@@ -109,9 +112,13 @@ impl Announcer {
         let facts = self.observed.world.nodes.get(node);
         let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
         let built = frr::build(&home, plan, &self.config, self.built.as_ref());
-        let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
+        let input = &self.observed.input;
+        let users = frr::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
+        let (mut model, unfit) = frr::merge(&built.object, &users.objects);
+        self.passwords = users.passwords;
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
+        self.unfit.extend(users.problems);
         self.unfit.extend(built.blame(unfit));
         self.built = Some(built);
         model

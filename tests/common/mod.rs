@@ -1,6 +1,9 @@
 //! What several tests need: objects, from JSON or YAML, as the input of the configuration.
 
-use ferrolb::config::{Input, Kind, ObjectRef, Unreadable};
+use ferrolb::{
+    config::{Input, Kind, ObjectRef, Unreadable},
+    world::Secret,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -24,6 +27,10 @@ fn put(input: &mut Input, object: Value) {
         "BGPPeer" => decode(&mut input.peers, bad, Kind::BGPPeer, name, object),
         "BFDProfile" => decode(&mut input.bfd_profiles, bad, Kind::BFDProfile, name, object),
         "Community" => decode(&mut input.communities, bad, Kind::Community, name, object),
+        "Secret" => {
+            let (name, facts) = Secret::observe(&object);
+            input.secrets.insert(name, facts);
+        }
         other => panic!("unknown kind {other:?}"),
     }
 }

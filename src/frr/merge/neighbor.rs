@@ -5,7 +5,7 @@ use crate::{
     api,
     config::{Neighbor, Peer, RemoteAs, Timers},
     frr::{BfdProfile, Session},
-    names::{Asn, Word},
+    names::{Asn, Password, Word},
     net::Family,
 };
 use std::{
@@ -34,6 +34,10 @@ pub(super) fn session(
             faults.add(format!("{at}.{field}"), "is not implemented yet and has no effect");
         }
     }
+    if !from.password_secret.name.is_empty() {
+        // Not resolved: who does that has told why. Without its password it would be another session.
+        return None;
+    }
     match read(from, asn, profiles) {
         Ok(found) => Some(found),
         Err(Fault(field, what)) => {
@@ -51,6 +55,13 @@ fn fault<T>(field: &'static str, what: impl fmt::Display) -> Result<T, Fault> {
 
 fn word(field: &'static str, text: &str) -> Result<Option<Word>, Fault> {
     optional(text).or_else(|e| fault(field, e))
+}
+
+fn password(text: &str) -> Result<Option<Password>, Fault> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Password::new(text).map(Some).or_else(|e| fault("password", e))
 }
 
 fn read(
@@ -90,12 +101,6 @@ fn read(
     if internal && local_as.is_some() {
         return fault("localASN", "needs a neighbor of another AS");
     }
-    if !from.password_secret.name.is_empty() {
-        return fault("passwordSecret", "is not implemented yet");
-    }
-    if from.password.len() > Peer::PASSWORD_MAX {
-        return fault("password", format_args!("is longer than {} bytes", Peer::PASSWORD_MAX));
-    }
     let numbered = matches!(neighbor, Neighbor::Address(_));
     if !numbered && !from.source_address.is_empty() {
         return fault("sourceaddress", "an unnumbered session has the address of its interface");
@@ -121,7 +126,7 @@ fn read(
         remote_as,
         local_as,
         bfd,
-        password: word("password", &from.password)?,
+        password: password(&from.password)?,
         port: from.port.filter(|port| !matches!(port, 0 | 179)),
         multihop,
         skip_connected_check,

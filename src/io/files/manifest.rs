@@ -3,7 +3,10 @@
 //! No file is touched here. A document stands or falls by itself.
 
 use super::naming;
-use crate::config::{Kind, Unreadable};
+use crate::{
+    config::{Kind, Unreadable},
+    world::Secret,
+};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -164,6 +167,9 @@ fn object(kind: Kind, mut value: Value) -> Result<Object, Vec<Unreadable>> {
     if let Some(fields) = value.as_object_mut() {
         fields.insert("metadata".into(), Value::Object(meta));
     }
+    if kind == Kind::Secret {
+        Secret::strip(&mut value);
+    }
     Ok(Object { kind, namespace, name, value: Arc::new(value) })
 }
 
@@ -189,6 +195,7 @@ fn known(version: &str, kind: &str) -> Result<Kind, String> {
         "BGPPeer" => (Kind::BGPPeer, "metallb.io/v1beta2"),
         "BFDProfile" => (Kind::BFDProfile, "metallb.io/v1beta1"),
         "Community" => (Kind::Community, "metallb.io/v1beta1"),
+        "Secret" => (Kind::Secret, "v1"),
         "FRRConfiguration" => (Kind::FRRConfiguration, "frrk8s.metallb.io/v1beta1"),
         _ => return Err(format!("{version} {kind} is no kind that is read here")),
     };

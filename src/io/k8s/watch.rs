@@ -177,6 +177,7 @@ fn resource(kind: Kind) -> Option<ApiResource> {
         Kind::Node => ApiResource::erase::<core::Node>(&()),
         Kind::Namespace => ApiResource::erase::<core::Namespace>(&()),
         Kind::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
+        Kind::Secret => ApiResource::erase::<core::Secret>(&()),
         Kind::File => return None,
     })
 }

@@ -8,7 +8,7 @@ use crate::{
     api,
     config::{Kind, Unreadable},
     names::ServiceKey,
-    world::{Node, Origin, Service, Slice},
+    world::{Node, Origin, Secret, Service, Slice},
 };
 use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 use kube::{Resource, ResourceExt};
@@ -50,6 +50,10 @@ pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change
         Kind::BFDProfile => config(object, Change::BfdProfile)?,
         Kind::Community => config(object, Change::Community)?,
         Kind::FRRConfiguration => config(object, Change::FrrConfiguration)?,
+        Kind::Secret => {
+            let (name, facts) = Secret::observe(&object);
+            Change::Secret(name, Some(facts))
+        }
         Kind::File => return Ok(None),
     }))
 }
@@ -69,6 +73,7 @@ pub fn unknown(kind: Kind, object: &Value) -> Vec<String> {
         Kind::BFDProfile => ignored::<api::BFDProfile>(object),
         Kind::Community => ignored::<api::Community>(object),
         Kind::FRRConfiguration => ignored::<api::FRRConfiguration>(object),
+        Kind::Secret => ignored::<core::Secret>(object),
         Kind::File => Vec::new(),
     };
     // Who read them to find the kind has read them, though a type of ours does not.
@@ -115,6 +120,7 @@ pub fn removed(kind: Kind, namespace: &str, name: &str) -> Option<Change> {
         Kind::BFDProfile => Change::BfdProfile(text, None),
         Kind::Community => Change::Community(text, None),
         Kind::FRRConfiguration => Change::FrrConfiguration(text, None),
+        Kind::Secret => Change::Secret(text, None),
         Kind::File => return None,
     })
 }
