@@ -6,6 +6,7 @@
 mod address;
 mod advertisement;
 mod agree;
+mod annotation;
 mod bfd;
 mod community;
 mod peer;

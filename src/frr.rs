@@ -136,6 +136,8 @@ pub struct Session {
     pub port: Option<u16>,
     /// Whether it may be more than one hop away; never set where FRR would ignore it.
     pub multihop: bool,
+    /// How many hops away it may be: packets from further away are dropped (RFC 5082).
+    pub ttl_security: Option<u8>,
     /// Skip the check that its address is on a connected network.
     pub skip_connected_check: bool,
     /// The address or the interface to come from.
@@ -173,6 +175,8 @@ pub struct Entry {
     pub class: Option<ClassId>,
     /// What the prefixes of that class carry.
     pub attributes: Attributes,
+    /// The AS that the neighbour knows us by, where it is prepended.
+    pub own_as: Option<Asn>,
 }
 
 /// What precedes `-in` and `-out` in the names of a neighbour's route-maps: MetalLB's naming, which users' own

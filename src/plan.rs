@@ -49,6 +49,10 @@ pub struct Attributes {
     pub local_pref: Option<u32>,
     /// Communities, standard and large.
     pub communities: BTreeSet<Community>,
+    /// MULTI_EXIT_DISC.
+    pub med: Option<u32>,
+    /// How often our AS is prepended.
+    pub prepend: Option<u8>,
 }
 
 /// A session of this node.

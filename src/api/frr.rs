@@ -191,6 +191,10 @@ pub struct FRRNeighbor {
     #[serde(default, skip_serializing_if = "is_default", rename = "localASN")]
     #[schemars(schema_with = "schema::local_asn")]
     pub local_asn: u32,
+    /// How many hops away the neighbor may be; 0 for no such check. Ours, not in frr-k8s' schema.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(skip)]
+    pub ttl_security_hops: u8,
     /// Which routes the session carries.
     #[serde(default = "unicast")]
     #[schemars(length(max = 2))]
@@ -219,6 +223,7 @@ impl Default for FRRNeighbor {
             disable_mp: false,
             dual_stack_address_family: false,
             local_asn: 0,
+            ttl_security_hops: 0,
             address_families: unicast(),
         }
     }
@@ -263,6 +268,32 @@ pub struct FRRAdvertise {
     /// Communities.
     #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub with_community: Vec<FRRCommunity>,
+    /// MEDs. Ours, not in frr-k8s' schema: no API server keeps it, and nobody can ask for it there.
+    #[serde(default, rename = "withMED", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub with_med: Vec<FRRMed>,
+    /// AS path prepends. Ours, like the MEDs.
+    #[serde(default, rename = "withASPathPrepend", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub with_as_path_prepend: Vec<FRRPrepend>,
+}
+
+/// A MED, and the prefixes that carry it.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct FRRMed {
+    /// The prefixes.
+    pub prefixes: Vec<FRRPrefix>,
+    /// The value.
+    pub med: u32,
+}
+
+/// How often our AS comes once more in the paths of these prefixes.
+#[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct FRRPrepend {
+    /// The prefixes.
+    pub prefixes: Vec<FRRPrefix>,
+    /// 1 to 10.
+    pub times: u8,
 }
 
 /// Prefixes that a neighbor is told.

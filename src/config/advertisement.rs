@@ -1,7 +1,7 @@
 //! Advertisements: which pools are announced how.
 
 use super::{
-    Community, Config, Input, Pool, Problems, Selectors,
+    Community, Config, Input, Pool, Problems, Selectors, annotation,
     problem::{Kind, Report},
     select::any_or_all,
     settle,
@@ -71,6 +71,10 @@ pub struct BgpAdvertisement {
     pub local_pref: Option<u32>,
     /// `spec.communities`, aliases resolved.
     pub communities: BTreeSet<Community>,
+    /// Annotation `ferrolb.io/med`.
+    pub med: Option<u32>,
+    /// Annotation `ferrolb.io/as-path-prepend`, 1..=10.
+    pub prepend: Option<u8>,
 }
 
 impl L2Advertisement {
@@ -88,6 +92,11 @@ impl L2Advertisement {
 }
 
 impl BgpAdvertisement {
+    /// The most communities that a route can have: MetalLB's bound.
+    pub const COMMUNITIES: usize = 63;
+    /// The most times that an AS can be prepended: FRR's bound for its own kind of it.
+    pub const PREPEND: u32 = 10;
+
     /// Whether it is for this peer.
     #[must_use]
     pub fn is_for_peer(&self, peer: &PeerName) -> bool {
@@ -131,9 +140,8 @@ pub(super) fn read_all_bgp(
     aliases: &BTreeMap<&str, Community>,
     problems: &mut Problems,
 ) -> settle::Entries<AdvertisementName, BgpAdvertisement> {
-    let read = |_: &str, object: &api::BGPAdvertisement, report: &mut Report<'_>| {
-        read_bgp(&object.spec, aliases, report)
-    };
+    let read =
+        |_: &str, object: &api::BGPAdvertisement, report: &mut Report<'_>| read_bgp(object, aliases, report);
     settle::read(Kind::BGPAdvertisement, input, &input.bgp_advertisements, &last.bgp, problems, read)
 }
 
@@ -165,10 +173,11 @@ fn read_l2(spec: &api::L2AdvertisementSpec, report: &mut Report<'_>) -> L2Advert
 }
 
 fn read_bgp(
-    spec: &api::BGPAdvertisementSpec,
+    object: &api::BGPAdvertisement,
     aliases: &BTreeMap<&str, Community>,
     report: &mut Report<'_>,
 ) -> Option<BgpAdvertisement> {
+    let (meta, spec) = (&object.metadata, &object.spec);
     let mut length = |field: &str, written: Option<i32>, lowest: u8, host: u8| {
         let length = written.map_or(Ok(host), u8::try_from).ok().filter(|l| (lowest..=host).contains(l));
         let refusal = || format!("must be {lowest} to {host}, is {}", written.unwrap_or_default());
@@ -201,6 +210,9 @@ fn read_bgp(
         length_v4: length_v4?,
         length_v6: length_v6?,
         local_pref,
+        med: annotation::number(meta, annotation::MED, 0..=u32::MAX, report),
+        prepend: annotation::number(meta, annotation::PREPEND, 1..=BgpAdvertisement::PREPEND, report)
+            .and_then(|times| u8::try_from(times).ok()),
     })
 }
 
@@ -220,5 +232,10 @@ fn communities(
             report.value(&format!("spec.communities[{i}]"), community.map_err(what))
         }
     };
-    texts.iter().enumerate().filter_map(community).collect()
+    let communities: BTreeSet<Community> = texts.iter().enumerate().filter_map(community).collect();
+    let (count, limit) = (communities.len(), BgpAdvertisement::COMMUNITIES);
+    if count > limit {
+        report.fault("spec.communities", format_args!("has {count} communities, a route can have {limit}"));
+    }
+    communities
 }

@@ -36,7 +36,7 @@ pub(super) fn settle(
         for (pool_name, pool) in &chosen {
             faults.extend(aggregation(new, pool));
             faults.extend(echo_over_v6(new, pool_name, pool, &echo));
-            faults.extend(standing.local_pref(new, pool_name, pool));
+            faults.extend(standing.clashes(new, pool_name, pool));
         }
         if faults.is_empty() && new.services.is_empty() {
             let new = Arc::new(new.clone());
@@ -92,22 +92,35 @@ fn echo_over_v6(
 struct Standing(BTreeMap<PoolName, Vec<(AdvertisementName, Arc<BgpAdvertisement>)>>);
 
 impl Standing {
-    /// One prefix can carry one local preference to one peer.
-    fn local_pref(&self, new: &BgpAdvertisement, name: &PoolName, pool: &Pool) -> Option<Fault> {
-        if !new.services.is_empty() {
-            return None;
-        }
-        let (other, pref) = self.0.get(name)?.iter().find_map(|(other, old)| {
-            let clash = old.local_pref != new.local_pref && meet(old, new, pool);
-            clash.then_some((other, old.local_pref.unwrap_or(0)))
-        })?;
-        let own = new.local_pref.unwrap_or(0);
-        let what = format!(
-            "invalid local preference {own}: BGPAdvertisement {other} has {pref} for the same addresses of pool \
-             {name}"
-        );
-        Some(("spec.localPref".to_owned(), what))
+    /// One prefix can carry one of each [`SINGLE`] attribute to one peer.
+    fn clashes(&self, new: &BgpAdvertisement, name: &PoolName, pool: &Pool) -> Vec<Fault> {
+        let standing = self.0.get(name).filter(|_| new.services.is_empty());
+        let others: Vec<_> = standing.into_iter().flatten().filter(|(_, old)| meet(old, new, pool)).collect();
+        let clash = |(field, noun, value): &(&str, &str, Value)| {
+            let (other, theirs) =
+                others.iter().map(|(other, old)| (other, value(old))).find(|(_, v)| *v != value(new))?;
+            let (own, theirs) = (shown(value(new)), shown(theirs));
+            let what = format!(
+                "invalid {noun} {own}: BGPAdvertisement {other} has {theirs} for the same addresses of pool {name}"
+            );
+            Some(((*field).to_owned(), what))
+        };
+        SINGLE.iter().filter_map(clash).collect()
     }
+}
+
+/// Reads an attribute of an advertisement.
+type Value = fn(&BgpAdvertisement) -> Option<u32>;
+
+/// Attributes of which a prefix has one towards a peer: the field, its name, its value.
+const SINGLE: [(&str, &str, Value); 3] = [
+    ("spec.localPref", "local preference", |ad| Some(ad.local_pref.unwrap_or(0))),
+    ("metadata.annotations[ferrolb.io/med]", "MED", |ad| ad.med),
+    ("metadata.annotations[ferrolb.io/as-path-prepend]", "AS path prepend", |ad| ad.prepend.map(u32::from)),
+];
+
+fn shown(value: Option<u32>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 
 /// Whether two advertisements tell one prefix of `pool` to one peer from one node, for any nodes.

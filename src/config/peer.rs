@@ -1,7 +1,7 @@
 //! BGP peers.
 
 use super::{
-    BfdProfile, Config, Input, Problems, Selectors, address,
+    BfdProfile, Config, Input, Problems, Selectors, address, annotation,
     problem::{Kind, Report},
     select::any_or_all,
     settle,
@@ -75,6 +75,8 @@ pub struct Peer {
     pub dual_stack: bool,
     /// `spec.localASN`.
     pub local_asn: Option<Asn>,
+    /// Annotation `ferrolb.io/ttl-security-hops`, 1..=254.
+    pub ttl_security: Option<u8>,
 }
 
 impl Peer {
@@ -95,20 +97,20 @@ pub(super) fn parse(
     problems: &mut Problems,
 ) -> BTreeMap<PeerName, Arc<Peer>> {
     let read = |name: &str, peer: &api::BGPPeer, report: &mut Report<'_>| {
-        let secrets =
-            Secrets { of: &input.secrets, namespace: peer.metadata.namespace.as_deref().unwrap_or_default() };
-        read(name, &peer.spec, &secrets, bfd, report)
+        let namespace = peer.metadata.namespace.as_deref().unwrap_or_default();
+        read(name, peer, &Secrets { of: &input.secrets, namespace }, bfd, report)
     };
     settle::all(settle::read(Kind::BGPPeer, input, &input.peers, &last.peers, problems, read))
 }
 
 fn read(
     name: &str,
-    spec: &api::BGPPeerSpec,
+    object: &api::BGPPeer,
     secrets: &Secrets<'_>,
     bfd: &BTreeMap<BfdName, Arc<BfdProfile>>,
     report: &mut Report<'_>,
 ) -> Option<Peer> {
+    let spec = &object.spec;
     report.value("metadata.name", Word::new(name));
     let my_asn = report.value("spec.myASN", Asn::new(spec.my_asn).ok_or("missing local ASN"));
     let remote_as = remote_as(spec, report);
@@ -164,8 +166,27 @@ fn read(
         vrf,
         dual_stack: spec.dual_stack_address_family.unwrap_or(false),
         local_asn,
+        ttl_security: ttl_security(object, internal, report),
     };
     Some(peer)
+}
+
+/// How far away the router may be. An unnumbered session is always one with the next hop.
+fn ttl_security(object: &api::BGPPeer, internal: bool, report: &mut Report<'_>) -> Option<u8> {
+    const NAME: &str = annotation::TTL_SECURITY;
+    let hops = annotation::number(&object.metadata, NAME, 1..=254, report)?;
+    let refusal = match &object.spec {
+        _ if internal => "is for external sessions: FRR ignores it for internal ones",
+        spec if spec.ebgp_multi_hop == Some(true) => {
+            "and ebgpMultiHop cannot both be set: it says how many hops itself"
+        }
+        spec if text(spec.interface.as_deref()).is_some() && hops > 1 => {
+            "must be 1 for a session over an interface"
+        }
+        _ => return u8::try_from(hops).ok(),
+    };
+    report.fault(annotation::field(NAME), refusal);
+    None
 }
 
 fn remote_as(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<RemoteAs> {

@@ -203,6 +203,7 @@ fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighb
         to_advertise: advertise(routes),
         dual_stack_address_family: peer.dual_stack,
         local_asn: peer.local_asn.map_or(0, Asn::get),
+        ttl_security_hops: peer.ttl_security.unwrap_or(0),
         ..Default::default()
     }
 }
@@ -210,6 +211,8 @@ fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighb
 fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
     let mut preferences: BTreeMap<u32, Vec<api::FRRPrefix>> = BTreeMap::new();
     let mut communities: BTreeMap<Community, Vec<api::FRRPrefix>> = BTreeMap::new();
+    let mut meds: BTreeMap<u32, Vec<api::FRRPrefix>> = BTreeMap::new();
+    let mut prepends: BTreeMap<u8, Vec<api::FRRPrefix>> = BTreeMap::new();
     for (prefix, attributes) in routes {
         let prefix = api::FRRPrefix::Net(*prefix);
         if let Some(preference) = attributes.local_pref {
@@ -217,6 +220,12 @@ fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
         }
         for community in &attributes.communities {
             communities.entry(*community).or_default().push(prefix.clone());
+        }
+        if let Some(med) = attributes.med {
+            meds.entry(med).or_default().push(prefix.clone());
+        }
+        if let Some(times) = attributes.prepend {
+            prepends.entry(times).or_default().push(prefix);
         }
     }
     let with_local_pref = preferences
@@ -235,6 +244,11 @@ fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
         },
         with_local_pref,
         with_community,
+        with_med: meds.into_iter().map(|(med, prefixes)| api::FRRMed { prefixes, med }).collect(),
+        with_as_path_prepend: prepends
+            .into_iter()
+            .map(|(times, prefixes)| api::FRRPrepend { prefixes, times })
+            .collect(),
         ..Default::default()
     }
 }

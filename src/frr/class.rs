@@ -25,6 +25,12 @@ impl Class {
             for community in &attributes.communities {
                 digest.update(format!(" {community}"));
             }
+            if let Some(med) = attributes.med {
+                digest.update(format!(" metric {med}"));
+            }
+            if let Some(times) = attributes.prepend {
+                digest.update(format!(" prepend {times}"));
+            }
             digest.update([0]);
         }
         let bytes = digest.finalize();
@@ -87,7 +93,10 @@ mod tests {
     fn class(content: &[(&str, Option<u32>, &[Community])]) -> ClassId {
         let neighbors = content.iter().map(|(name, local_pref, communities)| {
             let communities = communities.iter().copied().collect();
-            (Word::new(name).unwrap(), Arc::new(Attributes { local_pref: *local_pref, communities }))
+            (
+                Word::new(name).unwrap(),
+                Arc::new(Attributes { local_pref: *local_pref, communities, ..Attributes::default() }),
+            )
         });
         Class(neighbors.collect()).id()
     }

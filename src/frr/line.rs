@@ -38,6 +38,7 @@ pub(super) enum Setting {
     Password,
     Port,
     Multihop,
+    TtlSecurity,
     SkipConnectedCheck,
     Source,
     Timers,
@@ -72,6 +73,7 @@ pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Settin
         some(Setting::Password, password.as_ref().map(|p| format!("password {}", p.as_str()))),
         some(Setting::Port, port.map(|port| format!("port {port}"))),
         flag(Setting::Multihop, session.multihop, "ebgp-multihop"),
+        some(Setting::TtlSecurity, session.ttl_security.map(|hops| format!("ttl-security hops {hops}"))),
         flag(Setting::SkipConnectedCheck, session.skip_connected_check, "disable-connected-check"),
         some(Setting::Source, source.as_ref().map(|source| format!("update-source {source}"))),
         some(Setting::Timers, timers.map(|t| format!("timers {} {}", t.keepalive, t.hold))),
@@ -117,6 +119,10 @@ pub(super) fn entry(entry: &Entry) -> Vec<String> {
         lines.push(format!("set community{standard}"));
     }
     lines.extend(entry.attributes.local_pref.map(|p| format!("set local-preference {p}")));
+    lines.extend(entry.attributes.med.map(|med| format!("set metric {med}")));
+    if let (Some(times), Some(asn)) = (entry.attributes.prepend, entry.own_as) {
+        lines.push(format!("set as-path prepend{}", format!(" {asn}").repeat(times.into())));
+    }
     lines
 }
 

@@ -49,7 +49,7 @@ pub fn merge(
     }
     for (vrf, routes) in routes {
         if let Some(router) = model.routers.get_mut(&vrf) {
-            routes.settle(router, &mut model.classes, &mut model.policies);
+            routes.settle(router, vrf.as_ref(), &mut model.classes, &mut model.policies);
         }
     }
     let mut problems = faults.problems;

@@ -290,6 +290,7 @@ impl Session {
             password: None,
             port: None,
             multihop: false,
+            ttl_security: None,
             skip_connected_check: false,
             source: None,
             timers: None,
@@ -316,6 +317,7 @@ fn setting(session: &mut Session, text: &str) -> Option<()> {
         "port" => session.port = Some(rest.parse().ok()?),
         // FRR 8 adds the hops that it allows then
         "ebgp-multihop" if matches!(rest, "" | "255") => session.multihop = true,
+        "ttl-security" => session.ttl_security = Some(rest.strip_prefix("hops ")?.parse().ok()?),
         "disable-connected-check" => session.skip_connected_check = true,
         "update-source" => session.source = Some(Word::new(rest).ok()?),
         "timers" => match rest.split_once(' ')? {

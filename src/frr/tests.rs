@@ -28,6 +28,7 @@ fn peer(address: &str, asn: u32) -> Peer {
         vrf: None,
         dual_stack: false,
         local_asn: None,
+        ttl_security: None,
     }
 }
 
@@ -61,6 +62,7 @@ fn hosts(count: u32) -> BTreeMap<IpNet, Arc<Attributes>> {
     let attributes = Arc::new(Attributes {
         local_pref: Some(150),
         communities: [Community::Standard(64512, 100), Community::Large(64512, 1, 2)].into(),
+        ..Attributes::default()
     });
     let first = u32::from(Ipv4Addr::new(10, 0, 0, 0));
     (first..first + count).map(|ip| (IpAddr::from(Ipv4Addr::from(ip)).into(), attributes.clone())).collect()
@@ -105,8 +107,10 @@ fn other_attributes_are_another_class() {
     let with = |community: u16| {
         plan(&two_peers(), |_| {
             let mut routes = hosts(2);
-            let attributes =
-                Attributes { local_pref: None, communities: [Community::Standard(64512, community)].into() };
+            let attributes = Attributes {
+                communities: [Community::Standard(64512, community)].into(),
+                ..Attributes::default()
+            };
             routes.insert("10.0.0.1/32".parse().unwrap(), Arc::new(attributes));
             routes
         })
@@ -353,7 +357,8 @@ fn users_objects_are_not_ignored_in_silence() {
 fn classes_that_want_one_place() {
     let id = Word::new("192.0.2.1").unwrap();
     let with = |places: &[(u16, u64)]| {
-        let entry = |class| Entry { class: Some(ClassId(class)), attributes: Attributes::default() };
+        let entry =
+            |class| Entry { class: Some(ClassId(class)), attributes: Attributes::default(), own_as: None };
         let entries = places.iter().map(|(place, class)| (*place, entry(*class))).collect();
         let classes = places.iter().map(|(_, class)| ClassId(*class)).collect();
         let policies = [(id.clone(), Policy { inbound: true, entries })].into();

@@ -8,7 +8,7 @@ use crate::{
     world::{Labels, Node, TrafficPolicy, World},
 };
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -42,8 +42,9 @@ impl<'a> Sessions<'a> {
             .bgp
             .iter()
             .map(|(name, ad)| {
-                let communities = ad.communities.clone();
-                (name, &**ad, Arc::new(Attributes { local_pref: ad.local_pref, communities }))
+                let (local_pref, communities) = (ad.local_pref, ad.communities.clone());
+                let attributes = Attributes { local_pref, communities, med: ad.med, prepend: ad.prepend };
+                (name, &**ad, Arc::new(attributes))
             })
             .collect();
         let of_pool = |(name, pool): (&'a PoolName, &'a Arc<crate::config::Pool>)| {
@@ -80,6 +81,7 @@ impl<'a> Sessions<'a> {
             return Err(Reason::NoFrr);
         }
         conflict(&ads, &candidate.ips)?;
+        self.communities(&ads, &candidate.ips)?;
         self.usable(candidate)?;
         let mut told = false;
         for ad in ads {
@@ -91,6 +93,26 @@ impl<'a> Sessions<'a> {
             }
         }
         if told { Ok(()) } else { Err(Reason::NoPeer) }
+    }
+
+    /// Whether every route has room for the communities of all its advertisements.
+    fn communities(&self, ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
+        const MOST: usize = BgpAdvertisement::COMMUNITIES;
+        // nearly always there are too few even if every one of them were another
+        if ads.iter().map(|ad| ad.what.communities.len()).sum::<usize>() <= MOST {
+            return Ok(());
+        }
+        for peer in self.sessions.keys() {
+            let told = || ads.iter().filter(|ad| ad.what.is_for_peer(peer));
+            for (ip, first) in ips.iter().flat_map(|ip| told().map(move |ad| (*ip, ad))) {
+                let same = told().filter(|ad| ad.length(ip) == first.length(ip));
+                let all: BTreeSet<_> = same.flat_map(|ad| &ad.what.communities).collect();
+                if all.len() > MOST {
+                    return Err(Reason::TooManyCommunities(prefix_of(ip, first.length(ip)), all.len()));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether this node may announce, and has something to forward to.
@@ -133,6 +155,8 @@ impl Session {
                 let both = Attributes {
                     local_pref: entry.get().local_pref.max(attributes.local_pref),
                     communities: entry.get().communities.union(&attributes.communities).copied().collect(),
+                    med: entry.get().med.max(attributes.med),
+                    prepend: entry.get().prepend.max(attributes.prepend),
                 };
                 entry.insert(Arc::new(both));
             }
@@ -140,14 +164,15 @@ impl Session {
     }
 }
 
-/// Two advertisements conflict when a peer would get a prefix of both with different local preferences.
+/// Two advertisements conflict when a peer would get a prefix of both with attributes of which it can have only one.
 fn conflict(ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
     for (i, a) in ads.iter().enumerate() {
         for b in ads.iter().skip(i + 1) {
             let (x, y) = (&a.what.peers, &b.what.peers);
             let common_peer = x.is_empty() || y.is_empty() || !x.is_disjoint(y);
             let common_prefix = ips.iter().any(|ip| a.length(*ip) == b.length(*ip));
-            if a.what.local_pref != b.what.local_pref && common_peer && common_prefix {
+            let single = |ad: &Advertisement<'_>| (ad.what.local_pref, ad.what.med, ad.what.prepend);
+            if single(a) != single(b) && common_peer && common_prefix {
                 return Err(Reason::ConflictingAdvertisements(a.name.clone(), b.name.clone()));
             }
         }

@@ -1,6 +1,7 @@
 //! Why a node does not announce a Service.
 
 use crate::names::{AdvertisementName, NodeName, PoolName};
+use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Why not. Its text is what the user reads; its [`word`](Reason::word) is what logs and dashboards match.
@@ -27,9 +28,14 @@ pub enum Reason {
     /// No peer of the advertisements is this node's.
     #[error("no BGPPeer of the advertisements selects this node")]
     NoPeer,
-    /// Two advertisements give the same prefix different local preferences.
-    #[error("advertisements {0:?} and {1:?} give the same prefix different local preferences")]
+    /// Two advertisements give the same prefix different local preferences, MEDs or AS path prepends.
+    #[error(
+        "advertisements {0:?} and {1:?} give the same prefix different local preferences, MEDs or AS path prepends"
+    )]
     ConflictingAdvertisements(AdvertisementName, AdvertisementName),
+    /// The advertisements together give a prefix more communities than a route can have.
+    #[error("the advertisements together give prefix {0} {1} communities, a route can have 63")]
+    TooManyCommunities(IpNet, usize),
     /// Condition `NetworkUnavailable`.
     #[error("the node's network is unavailable")]
     NodeNetworkUnavailable,
@@ -67,6 +73,7 @@ impl Reason {
             Self::NodeNotSelected | Self::ElectedElsewhere(_) | Self::NoCandidate => "notOwner",
             Self::NoFrr => "noFRR",
             Self::NoPeer => "noPeer",
+            Self::TooManyCommunities(..) => "tooManyCommunities",
             Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",

@@ -45,6 +45,8 @@ fn bgp() -> BgpAdvertisement {
         length_v6: 128,
         local_pref: None,
         communities: BTreeSet::new(),
+        med: None,
+        prepend: None,
     }
 }
 
@@ -68,6 +70,7 @@ fn peer() -> Peer {
         vrf: None,
         dual_stack: false,
         local_asn: None,
+        ttl_security: None,
     }
 }
 
@@ -217,7 +220,7 @@ fn who_may_be_elected() {
 fn reasons_why_not() {
     type Change = fn(&mut Case);
     use Protocol::{Bgp, Layer2};
-    let changes: [(Change, Protocol, Reason); 13] = [
+    let changes: [(Change, Protocol, Reason); 16] = [
         (|c| c.frr = false, Bgp, Reason::NoFrr),
         (|c| c.service().ingress.clear(), Bgp, Reason::NoAddress),
         (|c| c.service().ingress = vec![Ingress::Ip("x".into())], Bgp, Reason::InvalidAddress("x".into())),
@@ -249,6 +252,31 @@ fn reasons_why_not() {
             },
             Bgp,
             Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+        ),
+        (
+            |c| {
+                c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { med: Some(0), ..bgp() }));
+            },
+            Bgp,
+            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+        ),
+        (
+            |c| {
+                c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { prepend: Some(1), ..bgp() }));
+            },
+            Bgp,
+            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+        ),
+        (
+            |c| {
+                let many = |from: u16| (from..from + 40).map(|n| Community::Standard(64512, n)).collect();
+                for (name, from) in [("bgp", 0), ("two", 24)] {
+                    let ad = BgpAdvertisement { communities: many(from), ..bgp() };
+                    c.config.bgp.insert(name.into(), Arc::new(ad));
+                }
+            },
+            Bgp,
+            Reason::TooManyCommunities("10.0.0.1/32".parse().unwrap(), 64),
         ),
     ];
     for (change, protocol, reason) in changes {

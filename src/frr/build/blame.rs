@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A neighbour's field in an FRRConfiguration, and that of a BGPPeer that it was made of.
-const FIELDS: [(&str, &str); 15] = [
+const FIELDS: [(&str, &str); 16] = [
     ("asn", "spec.peerASN"),
     ("dynamicASN", "spec.dynamicASN"),
     ("localASN", "spec.localASN"),
@@ -26,6 +26,7 @@ const FIELDS: [(&str, &str); 15] = [
     ("connectTime", "spec.connectTime"),
     ("ebgpMultiHop", "spec.ebgpMultiHop"),
     ("bfdProfile", "spec.bfdProfile"),
+    ("ttlSecurityHops", "metadata.annotations[ferrolb.io/ttl-security-hops]"),
     ("enableGracefulRestart", "spec.enableGracefulRestart"),
 ];
 

@@ -129,6 +129,7 @@ fn read(
         password: password(&from.password)?,
         port: from.port.filter(|port| !matches!(port, 0 | 179)),
         multihop,
+        ttl_security: ttl_security(from, internal)?,
         skip_connected_check,
         source,
         timers: timers(from)?,
@@ -143,6 +144,18 @@ fn read(
         families,
     };
     Ok((neighbor, session))
+}
+
+/// How far away the neighbour may be, where FRR can have that.
+fn ttl_security(from: &api::FRRNeighbor, internal: bool) -> Result<Option<u8>, Fault> {
+    let why = match from.ttl_security_hops {
+        0 => return Ok(None),
+        hops if internal || hops == u8::MAX => "is 1 to 254, for a neighbor of another AS",
+        _ if from.ebgp_multi_hop => "excludes ebgpMultiHop",
+        hops if hops > 1 && from.address.is_empty() => "must be 1 over an interface",
+        hops => return Ok(Some(hops)),
+    };
+    fault("ttlSecurityHops", why)
 }
 
 fn timers(from: &api::FRRNeighbor) -> Result<Option<Timers>, Fault> {

@@ -6,9 +6,9 @@
 use super::Faults;
 use crate::{
     api,
-    config::Community,
-    frr::{Class, ClassId, Entry, Policy, Router},
-    names::Word,
+    config::{BgpAdvertisement, Community},
+    frr::{Class, ClassId, Entry, Policy, Router, policy_name},
+    names::{Asn, Word},
     net::Family,
     plan::Attributes,
 };
@@ -46,6 +46,19 @@ pub(super) struct Routes {
 enum Attribute {
     LocalPref(u32),
     Community(Community),
+    Med(u32),
+    Prepend(u8),
+}
+
+impl Attribute {
+    const fn noun(&self) -> &'static str {
+        match self {
+            Self::LocalPref(_) => "local preference",
+            Self::Community(_) => "community",
+            Self::Med(_) => "MED",
+            Self::Prepend(_) => "AS path prepend",
+        }
+    }
 }
 
 impl Routes {
@@ -101,6 +114,18 @@ impl Routes {
                 }
             }
         }
+        for (i, list) in told.with_med.iter().enumerate() {
+            let at = format!("{at}.withMED[{i}]");
+            self.mark(&mut routes, &Attribute::Med(list.med), &list.prefixes, &at, faults);
+        }
+        for (i, list) in told.with_as_path_prepend.iter().enumerate() {
+            let at = format!("{at}.withASPathPrepend[{i}]");
+            if (1..=BgpAdvertisement::PREPEND).contains(&list.times.into()) {
+                self.mark(&mut routes, &Attribute::Prepend(list.times), &list.prefixes, &at, faults);
+            } else {
+                faults.add(format!("{at}.times"), format!("must be 1 to {}", BgpAdvertisement::PREPEND));
+            }
+        }
         self.join(&policy, &routes);
     }
 
@@ -131,7 +156,7 @@ impl Routes {
                     *kind = next;
                 }
                 None => {
-                    let what = format!("another local preference is already defined for {prefix}");
+                    let what = format!("another {} is already defined for {prefix}", attribute.noun());
                     faults.add(field(), what);
                 }
             }
@@ -173,6 +198,7 @@ impl Routes {
     pub(super) fn settle(
         self,
         router: &mut Router,
+        vrf: Option<&Word>,
         classes: &mut BTreeSet<ClassId>,
         policies: &mut BTreeMap<Word, Policy>,
     ) {
@@ -182,11 +208,17 @@ impl Routes {
         let used: BTreeSet<u32> = self.kinds.iter().map(|(_, kind)| *kind).collect();
         let wanted: BTreeMap<ClassId, Arc<Class>> =
             used.iter().filter_map(|k| Some((*ids.get(*k as usize)?, self.classes.get(*k)))).collect();
+        // what a neighbour knows us by: that is what is prepended
+        let sessions = router.sessions.iter();
+        let own_as: BTreeMap<Word, Asn> = sessions
+            .filter_map(|(key, s)| Some((policy_name(key, vrf)?, s.local_as.unwrap_or(router.asn))))
+            .collect();
         for (id, class) in wanted {
             classes.insert(id);
-            for (policy, attributes) in &class.0 {
-                if let Some(policy) = policies.get_mut(policy) {
-                    place(&mut policy.entries, id, attributes);
+            for (name, attributes) in &class.0 {
+                if let Some(policy) = policies.get_mut(name) {
+                    let own_as = attributes.prepend.and_then(|_| own_as.get(name).copied());
+                    place(&mut policy.entries, id, attributes, own_as);
                 }
             }
         }
@@ -194,11 +226,11 @@ impl Routes {
 }
 
 /// Gives the class its place in an out-map, or the next free one. Classes come in the order of their ids.
-fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: &Attributes) {
+fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: &Attributes, own_as: Option<Asn>) {
     let first = class.place();
     let free = (first..Policy::LAST).chain(1..first).find(|place| !entries.contains_key(place));
     if let Some(place) = free {
-        entries.insert(place, Entry { class: Some(class), attributes: attributes.clone() });
+        entries.insert(place, Entry { class: Some(class), attributes: attributes.clone(), own_as });
     }
 }
 
@@ -213,17 +245,20 @@ fn seek<T>(list: &[T], near: &mut usize, key: impl Fn(&T) -> &IpNet, prefix: &Ip
 }
 
 fn add(attributes: &Attributes, attribute: &Attribute) -> Option<Attributes> {
+    fn only<T: Copy + PartialEq>(slot: &mut Option<T>, value: T) -> bool {
+        slot.replace(value).is_none_or(|other| other == value)
+    }
     let mut attributes = attributes.clone();
-    match attribute {
-        Attribute::LocalPref(preference) => match attributes.local_pref.replace(*preference) {
-            Some(other) if other != *preference => return None,
-            _ => {}
-        },
+    let agrees = match attribute {
+        Attribute::LocalPref(preference) => only(&mut attributes.local_pref, *preference),
+        Attribute::Med(med) => only(&mut attributes.med, *med),
+        Attribute::Prepend(times) => only(&mut attributes.prepend, *times),
         Attribute::Community(community) => {
             attributes.communities.insert(*community);
+            true
         }
-    }
-    Some(attributes)
+    };
+    agrees.then_some(attributes)
 }
 
 /// Kinds of things, and how one becomes another; kind 0 is the empty one.

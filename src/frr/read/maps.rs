@@ -5,7 +5,7 @@ use super::Found;
 use crate::{
     config::Community,
     frr::{ClassId, Entry, Policy, line},
-    names::Word,
+    names::{Asn, Word},
     plan::Attributes,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,11 +112,12 @@ impl Maps {
 }
 
 fn entry(lines: &[String]) -> Entry {
-    parse(lines).unwrap_or_else(|| Entry { class: None, attributes: Attributes::default() })
+    parse(lines).unwrap_or_else(|| Entry { class: None, attributes: Attributes::default(), own_as: None })
 }
 
 fn parse(lines: &[String]) -> Option<Entry> {
     let mut class = None;
+    let mut own_as = None;
     let mut large = false;
     let mut attributes = Attributes::default();
     for line in lines {
@@ -133,12 +134,19 @@ fn parse(lines: &[String]) -> Option<Entry> {
             }
         } else if let Some(preference) = line.strip_prefix("set local-preference ") {
             attributes.local_pref = Some(preference.parse().ok()?);
+        } else if let Some(med) = line.strip_prefix("set metric ") {
+            attributes.med = Some(med.parse().ok()?);
+        } else if let Some(path) = line.strip_prefix("set as-path prepend ") {
+            let path = path.split(' ').map(|asn| asn.parse().ok()).collect::<Option<Vec<Asn>>>()?;
+            own_as = path.first().copied().filter(|first| path.iter().all(|asn| asn == first));
+            attributes.prepend = own_as.and(u8::try_from(path.len()).ok());
+            own_as?;
         } else {
             return None;
         }
     }
     // without that line the tag would leave
-    large.then_some(Entry { class: Some(class?), attributes })
+    large.then_some(Entry { class: Some(class?), attributes, own_as })
 }
 
 fn large_community(word: &str) -> Option<Community> {

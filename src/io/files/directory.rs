@@ -120,8 +120,16 @@ impl Directory {
                 changes.push(self.service(&key, object.value));
             } else {
                 let reference = ObjectRef { kind: object.kind, name: full_name(&object) };
+                let mut value = Value::clone(&object.value);
+                if object.namespace.is_none()
+                    && is_ours(object.kind)
+                    && let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut)
+                {
+                    // An object that says nothing is in the one namespace that is read.
+                    meta.insert("namespace".into(), self.namespace.as_str().into());
+                }
                 changes.extend(
-                    decode(object.kind, Value::clone(&object.value), Origin::Manifests)
+                    decode(object.kind, value, Origin::Manifests)
                         .unwrap_or_else(|why| Some(Change::Unreadable(reference, vec![why]))),
                 );
             }
@@ -262,9 +270,8 @@ impl Directory {
     /// Whether `object` is in a namespace that is read.
     fn is_for_us(&self, object: &Object) -> Result<(), Unreadable> {
         let Object { kind, name, .. } = object;
-        let core = matches!(kind, Kind::Service | Kind::EndpointSlice | Kind::Node | Kind::Namespace);
         match &object.namespace {
-            Some(other) if !core && *other != self.namespace => {
+            Some(other) if is_ours(*kind) && *other != self.namespace => {
                 let ours = &self.namespace;
                 let what = format!("{kind} {name} is in namespace {other}: only those in {ours} are read");
                 Err(Unreadable::new("metadata.namespace", what))
@@ -379,6 +386,11 @@ fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
     hasher.finish()
+}
+
+/// Whether objects of `kind` count in our own namespace only.
+const fn is_ours(kind: Kind) -> bool {
+    !matches!(kind, Kind::Service | Kind::EndpointSlice | Kind::Node | Kind::Namespace)
 }
 
 /// The name that an [`ObjectRef`] has.
