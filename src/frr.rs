@@ -10,11 +10,11 @@
 mod build;
 mod class;
 mod delta;
+mod identity;
 mod line;
 mod merge;
 mod read;
 mod render;
-mod secret;
 
 pub use build::{Built, Home, build};
 pub use class::{Class, ClassId};
@@ -22,7 +22,6 @@ pub use delta::{Daemon, Line, Step, Subject, delta};
 pub use merge::merge;
 pub use read::{Found, read};
 pub use render::render;
-pub use secret::{Passwords, Resolved, resolve};
 
 use crate::{
     config::{Neighbor, RemoteAs, Timers},
@@ -147,9 +146,22 @@ pub struct Session {
     /// Seconds between attempts to connect.
     pub connect_time: Option<u16>,
     /// Graceful restart.
-    pub graceful_restart: bool,
+    pub graceful_restart: GracefulRestart,
     /// Unicast families it carries.
     pub families: BTreeSet<Family>,
+}
+
+/// Graceful restart with a neighbour (RFC 4724). Where several ask, the greatest counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GracefulRestart {
+    /// Not spoken of: a neighbour drops our routes with the session. What FRR does unless told otherwise is
+    /// [`Self::Aware`], which routers take for a promise: BIRD keeps the routes of a node that died for two minutes.
+    Off,
+    /// We keep the neighbour's routes while it restarts.
+    #[default]
+    Aware,
+    /// The neighbour keeps ours, too.
+    On,
 }
 
 /// The route-maps of one neighbour: `ID-in` lets nothing in, `ID-out` has an entry for each class.

@@ -171,7 +171,7 @@ proptest! {
     ) {
         let (world, node) = (world(&ips), NodeName::from("n1"));
         let me = Viewpoint { node: node.clone(), class: Class::default(), frr: true, ignore_exclude_label: false };
-        let home = frr::Home { node: &node, addresses: &world.nodes["n1"].addresses };
+        let home = frr::Home { node: &node, addresses: &world.nodes["n1"].addresses, router_id: None };
         let (mut config, mut last) = (Config::default(), None);
         for objects in [first, second] {
             let (now, _) = parse(&common::input(objects), &config);

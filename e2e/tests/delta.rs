@@ -8,7 +8,7 @@
 use anyhow::{Context as _, Result};
 use ferrolb::{
     config::{Community, Neighbor, RemoteAs},
-    frr::{self, ClassId, Daemon, Entry, Model, Policy, Router, Session, Subject},
+    frr::{self, ClassId, Daemon, Entry, GracefulRestart, Model, Policy, Router, Session, Subject},
     io::frr::{Paths, Report, Vty, drive},
     names::{Asn, Word},
     net::Family,
@@ -109,7 +109,8 @@ fn wired(kinds: &[Kind<'_>]) -> Model {
         source: None,
         timers: None,
         connect_time: Some(1),
-        graceful_restart: false,
+        graceful_restart: GracefulRestart::Off,
+        ttl_security: None,
         families: [Family::V4].into(),
     };
     let neighbor = |address: &str| Neighbor::Address(address.parse().expect("an address"));
@@ -136,7 +137,7 @@ fn wired(kinds: &[Kind<'_>]) -> Model {
                     communities,
                     ..Attributes::default()
                 };
-                policy.entries.insert(*place, Entry { class: Some(class), attributes });
+                policy.entries.insert(*place, Entry { class: Some(class), attributes, own_as: None });
             }
         }
         let prefixes = prefixes.iter().map(|prefix| (prefix.parse().expect("a prefix"), class));

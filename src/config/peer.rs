@@ -285,7 +285,7 @@ fn password(
 }
 
 /// The password in the Secret `name`, or why there is none.
-pub(crate) fn password_of(
+pub(super) fn password_of(
     name: &str,
     secrets: &BTreeMap<String, Secret>,
     namespace: &str,

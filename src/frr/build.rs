@@ -5,7 +5,7 @@
 
 mod blame;
 
-use super::{Subject, policy_name};
+use super::{Subject, identity, policy_name};
 use crate::{
     api,
     config::{BfdProfile, Community, Config, Kind, Neighbor, ObjectRef, Peer, Problems, RemoteAs},
@@ -60,13 +60,22 @@ pub struct Home<'a> {
     pub node: &'a NodeName,
     /// Its internal addresses, as far as they are known.
     pub addresses: &'a [IpAddr],
+    /// Its annotation `ferrolb.io/router-id`.
+    pub router_id: Option<&'a str>,
 }
+
+/// Where a Node says its router id.
+const ROUTER_ID: &str = "metadata.annotations[ferrolb.io/router-id]";
 
 /// The FRRConfiguration of `home`. Of peers that FRR cannot hold together, those of the `last` one stay.
 #[must_use]
 pub fn build(home: &Home<'_>, plan: &Plan, config: &Config, last: Option<&Built>) -> Built {
     let me = home.node;
     let mut problems = Problems::default();
+    let own_id = identity::router_id(me, home.addresses, home.router_id).unwrap_or_else(|what| {
+        problems.add(ObjectRef { kind: Kind::Node, name: me.to_string() }, ROUTER_ID, what);
+        None
+    });
     let mut routers: BTreeMap<Option<Word>, (Asn, Option<Ipv4Addr>)> = BTreeMap::new();
     let mut taken = BTreeSet::new();
     let mut sessions: BTreeMap<(Option<Word>, Neighbor), (&PeerName, &Session)> = BTreeMap::new();
@@ -97,7 +106,7 @@ pub fn build(home: &Home<'_>, plan: &Plan, config: &Config, last: Option<&Built>
         prefixes.dedup();
         api::FRRRouter {
             asn: asn.get(),
-            id: id.map(|id| id.to_string()).unwrap_or_default(),
+            id: id.or(own_id).map(|id| id.to_string()).unwrap_or_default(),
             vrf: vrf.map(|vrf| vrf.to_string()).unwrap_or_default(),
             neighbors,
             prefixes: prefixes.into_iter().map(api::FRRPrefix::Net).collect(),

@@ -3,7 +3,7 @@
 //! The only place of these spellings: the file and the delta are made of the same lines. Options are keyed by the
 //! order in which they are sent.
 
-use super::{BfdProfile, ClassId, Entry, Router, Session, afi, name};
+use super::{BfdProfile, ClassId, Entry, GracefulRestart, Router, Session, afi, name};
 use crate::{
     config::{Community, Neighbor, RemoteAs},
     names::Word,
@@ -64,6 +64,11 @@ pub(super) fn remote_as(neighbor: &Neighbor, remote_as: RemoteAs) -> String {
 pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Setting, String> {
     let name = name(neighbor);
     let Session { local_as, bfd, password, port, source, timers, connect_time, .. } = session;
+    let restart = match session.graceful_restart {
+        GracefulRestart::Off => Some("graceful-restart-disable"),
+        GracefulRestart::Aware => None,
+        GracefulRestart::On => Some("graceful-restart"),
+    };
     let some = |option, text: Option<String>| Some((option, format!("neighbor {name} {}", text?)));
     let flag = |option, set: bool, text: &str| some(option, set.then(|| text.to_owned()));
     let options = [
@@ -78,7 +83,7 @@ pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Settin
         some(Setting::Source, source.as_ref().map(|source| format!("update-source {source}"))),
         some(Setting::Timers, timers.map(|t| format!("timers {} {}", t.keepalive, t.hold))),
         some(Setting::ConnectTime, connect_time.map(|s| format!("timers connect {s}"))),
-        flag(Setting::GracefulRestart, session.graceful_restart, "graceful-restart"),
+        flag(Setting::GracefulRestart, restart.is_some(), restart.unwrap_or_default()),
     ];
     options.into_iter().flatten().collect()
 }

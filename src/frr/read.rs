@@ -5,7 +5,7 @@
 
 mod maps;
 
-use super::{BfdProfile, ClassId, LogLevel, Model, Router, Session, line, policy_name};
+use super::{BfdProfile, ClassId, GracefulRestart, LogLevel, Model, Router, Session, line, policy_name};
 use crate::{
     config::{Neighbor, RemoteAs, Timers},
     names::{Asn, Password, Word},
@@ -295,7 +295,7 @@ impl Session {
             source: None,
             timers: None,
             connect_time: None,
-            graceful_restart: false,
+            graceful_restart: GracefulRestart::Aware,
             families: BTreeSet::new(),
         }
     }
@@ -327,7 +327,8 @@ fn setting(session: &mut Session, text: &str) -> Option<()> {
                     Some(Timers { keepalive: u16::from_str(keepalive).ok()?, hold: hold.parse().ok()? });
             }
         },
-        "graceful-restart" => session.graceful_restart = true,
+        "graceful-restart" => session.graceful_restart = GracefulRestart::On,
+        "graceful-restart-disable" => session.graceful_restart = GracefulRestart::Off,
         _ => return None,
     }
     Some(())

@@ -39,7 +39,7 @@ pub(super) struct Announcer {
     before: Option<Plan>,
     built: Option<Built>,
     /// Those of users' FRRConfigurations that are from Secrets.
-    passwords: frr::Passwords,
+    passwords: config::Passwords,
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
@@ -70,7 +70,7 @@ impl Announcer {
             plan: Plan::default(),
             before: None,
             built: None,
-            passwords: frr::Passwords::new(),
+            passwords: config::Passwords::new(),
             decided: false,
             stale: true,
         }
@@ -110,10 +110,14 @@ impl Announcer {
     fn build(&mut self, plan: &Plan) -> frr::Model {
         let node = &self.me.node;
         let facts = self.observed.world.nodes.get(node);
-        let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
+        let home = frr::Home {
+            node,
+            addresses: facts.map_or(&[], |facts| &facts.addresses),
+            router_id: facts.and_then(|facts| facts.router_id.as_deref()),
+        };
         let built = frr::build(&home, plan, &self.config, self.built.as_ref());
         let input = &self.observed.input;
-        let users = frr::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
+        let users = config::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
         let (mut model, unfit) = frr::merge(&built.object, &users.objects);
         self.passwords = users.passwords;
         model.log = Some(self.log);

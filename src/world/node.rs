@@ -17,9 +17,14 @@ pub struct Node {
     pub network_unavailable: bool,
     /// Its internal addresses.
     pub addresses: Vec<IpAddr>,
+    /// Its annotation `ferrolb.io/router-id`, as written.
+    pub router_id: Option<Box<str>>,
 }
 
 impl Node {
+    /// The annotation that gives the BGP identifier of a node's sessions.
+    pub const ROUTER_ID: &str = "ferrolb.io/router-id";
+
     /// The facts of `node`.
     #[must_use]
     pub fn observe(node: &core::Node) -> (NodeName, Self) {
@@ -37,6 +42,12 @@ impl Node {
                 .filter(|a| a.type_ == "InternalIP")
                 .filter_map(|a| a.address.parse().ok())
                 .collect(),
+            router_id: node
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|a| a.get(Self::ROUTER_ID))
+                .map(|id| id.as_str().into()),
         };
         (node.metadata.name.as_deref().unwrap_or_default().into(), facts)
     }

@@ -4,7 +4,7 @@ use super::{Faults, optional};
 use crate::{
     api,
     config::{Neighbor, Peer, RemoteAs, Timers},
-    frr::{BfdProfile, Session},
+    frr::{BfdProfile, GracefulRestart, Session},
     names::{Asn, Password, Word},
     net::Family,
 };
@@ -140,7 +140,14 @@ fn read(
                 seconds => Some(seconds),
             },
         },
-        graceful_restart: from.enable_graceful_restart,
+        graceful_restart: if from.enable_graceful_restart {
+            GracefulRestart::On
+        } else if from.to_receive == api::FRRReceive::default() {
+            GracefulRestart::Off
+        } else {
+            // it has routes of ours to lose, and we have its
+            GracefulRestart::Aware
+        },
         families,
     };
     Ok((neighbor, session))

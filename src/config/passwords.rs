@@ -3,12 +3,8 @@
 //! A neighbour whose Secret does not have the password keeps the one that it had, or is left with the reference, which
 //! is no neighbour then; both are a problem of its object.
 
-use crate::{
-    api,
-    config::{Kind, ObjectRef, Problems, password_of},
-    names::Password,
-    world::Secret,
-};
+use super::{Kind, ObjectRef, Problems, peer::password_of};
+use crate::{api, names::Password, world::Secret};
 use std::{borrow::Cow, collections::BTreeMap};
 
 /// Passwords by the Secret that they are from.
