@@ -53,6 +53,10 @@ pub struct Input {
     pub frr_configurations: BTreeMap<String, api::FRRConfiguration>,
     /// Secrets of our namespace, as far as they are for passwords.
     pub secrets: BTreeMap<String, Secret>,
+    /// Text of the ConfigMap `bgpextras`, for the end of FRR's configuration; empty where there is none.
+    pub extras: BTreeMap<String, String>,
+    /// Whether passwords of Secrets are looked up by somebody else: nothing is wrong with one that is not there.
+    pub secrets_elsewhere: bool,
     /// Objects that could not be read at all: they count as their last valid version too.
     pub unreadable: BTreeMap<ObjectRef, Vec<Unreadable>>,
 }

@@ -10,15 +10,17 @@
 mod build;
 mod class;
 mod delta;
+mod extras;
 mod identity;
 mod line;
 mod merge;
 mod read;
 mod render;
 
-pub use build::{Built, Home, build};
+pub use build::{Built, Elsewhere, Home, build};
 pub use class::{Class, ClassId};
 pub use delta::{Daemon, Line, Step, Subject, delta};
+pub use extras::{blame_extras, extras};
 pub use merge::merge;
 pub use read::{Found, read};
 pub use render::render;
@@ -58,18 +60,41 @@ pub enum LogLevel {
     Debugging,
     /// `informational`.
     Informational,
+    /// `notifications`.
+    Notifications,
     /// `warnings`.
     Warnings,
     /// `errors`.
     Errors,
+    /// `critical`.
+    Critical,
+    /// `alerts`.
+    Alerts,
     /// `emergencies`: nothing, in practice.
     Emergencies,
 }
 
 impl LogLevel {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Debugging, Self::Informational, Self::Warnings, Self::Errors, Self::Emergencies];
+    pub const ALL: [Self; 8] = [
+        Self::Debugging,
+        Self::Informational,
+        Self::Notifications,
+        Self::Warnings,
+        Self::Errors,
+        Self::Critical,
+        Self::Alerts,
+        Self::Emergencies,
+    ];
+
+    /// The level that FRR, or MetalLB, calls so.
+    #[must_use]
+    pub fn named(word: &str) -> Option<Self> {
+        match word {
+            "error" => Some(Self::Errors),
+            word => Self::ALL.into_iter().find(|level| level.to_string() == word),
+        }
+    }
 }
 
 impl fmt::Display for LogLevel {
@@ -77,8 +102,11 @@ impl fmt::Display for LogLevel {
         f.write_str(match self {
             Self::Debugging => "debugging",
             Self::Informational => "informational",
+            Self::Notifications => "notifications",
             Self::Warnings => "warnings",
             Self::Errors => "errors",
+            Self::Critical => "critical",
+            Self::Alerts => "alerts",
             Self::Emergencies => "emergencies",
         })
     }

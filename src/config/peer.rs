@@ -98,7 +98,13 @@ pub(super) fn parse(
 ) -> BTreeMap<PeerName, Arc<Peer>> {
     let read = |name: &str, peer: &api::BGPPeer, report: &mut Report<'_>| {
         let namespace = peer.metadata.namespace.as_deref().unwrap_or_default();
-        read(name, peer, &Secrets { of: &input.secrets, namespace }, bfd, report)
+        read(
+            name,
+            peer,
+            &Secrets { of: &input.secrets, namespace, elsewhere: input.secrets_elsewhere },
+            bfd,
+            report,
+        )
     };
     settle::all(settle::read(Kind::BGPPeer, input, &input.peers, &last.peers, problems, read))
 }
@@ -255,6 +261,8 @@ fn port(spec: &api::BGPPeerSpec, report: &mut Report<'_>) -> Option<u16> {
 struct Secrets<'a> {
     of: &'a BTreeMap<String, Secret>,
     namespace: &'a str,
+    /// Whether they are somebody else's to look up.
+    elsewhere: bool,
 }
 
 fn password(
@@ -266,6 +274,7 @@ fn password(
 ) -> Option<Password> {
     match (text(spec.password.as_deref()), secret) {
         (None, None) => None,
+        (None, Some(_)) if secrets.elsewhere => None,
         (Some(password), None) => report.value("spec.password", Password::new(password)),
         (Some(_), Some(_)) => {
             report.fault("spec.password", "password and passwordSecret cannot both be set");

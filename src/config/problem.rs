@@ -34,6 +34,8 @@ pub enum Kind {
     Namespace,
     /// A core Secret.
     Secret,
+    /// A core ConfigMap.
+    ConfigMap,
     /// A discovery EndpointSlice.
     EndpointSlice,
     /// A file of a manifest directory, where not even the kind could be read.

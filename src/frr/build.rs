@@ -4,6 +4,9 @@
 //! new the first by name; the other one gets a problem.
 
 mod blame;
+mod elsewhere;
+
+pub use elsewhere::Elsewhere;
 
 use super::{Subject, identity, policy_name};
 use crate::{
@@ -172,6 +175,15 @@ fn admit(
     routers.insert(peer.vrf.clone(), (peer.my_asn, peer.router_id));
     taken.insert(id);
     Ok(())
+}
+
+/// Which session a neighbour of our object is.
+fn policy_key(vrf: &str, neighbor: &api::FRRNeighbor) -> Option<(Option<Word>, Neighbor)> {
+    let key = match neighbor.address.parse() {
+        Ok(ip) => Neighbor::Address(ip),
+        Err(_) => Neighbor::Interface(Word::new(&neighbor.interface).ok()?),
+    };
+    Some((Word::new(vrf).ok(), key))
 }
 
 /// The routes of the families that the session carries.

@@ -1,6 +1,7 @@
 //! Kubernetes: one client, a watch per kind, and the only writers of its objects.
 
 pub mod events;
+pub mod frrk8s;
 mod raw;
 pub mod watch;
 pub mod write;

@@ -6,7 +6,7 @@
 
 mod decode;
 
-pub use decode::{decode, removed, unknown};
+pub use decode::{EXTRAS, decode, removed, unknown};
 
 use crate::{
     api,
@@ -43,6 +43,7 @@ impl Role {
                 Kind::Community,
                 Kind::FRRConfiguration,
                 Kind::Secret,
+                Kind::ConfigMap,
             ],
         }
     }
@@ -83,6 +84,8 @@ pub enum Change {
     FrrConfiguration(String, Option<Box<api::FRRConfiguration>>),
     /// A Secret of our namespace.
     Secret(String, Option<Secret>),
+    /// The ConfigMap `bgpextras`, what it has for the end of FRR's configuration.
+    Extras(String, Option<String>),
 }
 
 /// Which parts a [`Change`] changed; none of them when it said nothing new (a heartbeat, our own write's echo).
@@ -213,6 +216,9 @@ impl Observed {
             Change::FrrConfiguration(name, object) => {
                 self.config(Kind::FRRConfiguration, name, object, |input| &mut input.frr_configurations)
             }
+            Change::Extras(name, text) => {
+                self.config(Kind::ConfigMap, name, text.map(Box::new), |input| &mut input.extras)
+            }
             Change::Secret(name, facts) => {
                 self.config(Kind::Secret, name, facts.map(Box::new), |input| &mut input.secrets)
             }
@@ -334,6 +340,7 @@ impl Observed {
             Kind::BFDProfile => gone(&mut input.bfd_profiles.keys().map(String::as_str)),
             Kind::Community => gone(&mut input.communities.keys().map(String::as_str)),
             Kind::FRRConfiguration => gone(&mut input.frr_configurations.keys().map(String::as_str)),
+            Kind::ConfigMap => gone(&mut input.extras.keys().map(String::as_str)),
             Kind::Secret => gone(&mut input.secrets.keys().map(String::as_str)),
             Kind::File => Vec::new(),
         };

@@ -7,7 +7,7 @@
 mod flags;
 
 use super::files::naming;
-use crate::{config::Kind, names::NodeName};
+use crate::{config::Kind, frr, names::NodeName};
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
@@ -40,6 +40,19 @@ pub struct Speaker {
     pub frr_vty_dir: Option<PathBuf>,
     /// The `frr.conf` to write.
     pub frr_conf: PathBuf,
+    /// How much FRR logs.
+    pub frr_log: frr::LogLevel,
+    /// The frr-k8s that drives FRR in our place; `None` where we drive it.
+    pub frr_k8s: Option<FrrK8s>,
+}
+
+/// A separate frr-k8s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrrK8s {
+    /// Its namespace.
+    pub namespace: String,
+    /// Whether it looks up the Secrets of passwords, unseen by us.
+    pub passthrough: bool,
 }
 
 /// What both have.
@@ -175,9 +188,8 @@ impl Speaker {
         health_check(&flags.common)?;
         let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
         ineffective.extend(self::ineffective(&set, NEVER, "is not needed: changes are applied at once"));
-        if let Some(kind) = env(from, "METALLB_BGP_TYPE") {
-            kind.parse::<BgpType>().map_err(|fault| Stop::new(format!("METALLB_BGP_TYPE: {fault}")))?;
-        }
+        let kind = env(from, "METALLB_BGP_TYPE").map(|kind| kind.parse::<BgpType>());
+        let kind = kind.transpose().map_err(|fault| Stop::new(format!("METALLB_BGP_TYPE: {fault}")))?;
         if let Some(text) = env(from, "METALLB_BGP_DEBOUNCE_TIMEOUT") {
             text.parse::<u64>()
                 .map_err(|fault| Stop::new(format!("METALLB_BGP_DEBOUNCE_TIMEOUT: {text:?}: {fault}")))?;
@@ -188,10 +200,36 @@ impl Speaker {
             )
         })?;
         naming::name(Kind::Node, &node).map_err(|fault| Stop::new(format!("the node's name: {fault}")))?;
-        for variable in ["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH", "FRR_LOGGING_LEVEL"] {
+        for variable in ["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"] {
             if env(from, variable).is_some() {
                 ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
             }
+        }
+        let frr_log = match env(from, "FRR_LOGGING_LEVEL") {
+            None => frr_log(flags.common.log_level),
+            Some(word) => frr::LogLevel::named(&word).ok_or_else(|| {
+                let words = frr::LogLevel::ALL.map(|level| level.to_string()).join(", ");
+                Stop::new(format!("FRR_LOGGING_LEVEL: {word:?} is none of {words}"))
+            })?,
+        };
+        let external =
+            flags.frrk8s_external || matches!(kind, Some(BgpType::FrrK8s | BgpType::FrrK8sExternal));
+        let passthrough = flags.frrk8s_secret_passthrough;
+        let frrk8s = text(flags.frrk8s_namespace).or_else(|| env(from, "FRRK8S_NAMESPACE"));
+        if passthrough && !(external && frrk8s.is_some()) {
+            return Err(Stop::new(
+                "--frrk8s-secret-passthrough needs --frrk8s-external (or METALLB_BGP_TYPE=frr-k8s) and \
+                 --frrk8s-namespace",
+            ));
+        }
+        let common = common(flags.common, &set, from, ineffective)?;
+        if external && matches!(common.source, Source::Manifests(_)) {
+            return Err(Stop::new("frr-k8s needs an API server, which --manifests does without"));
+        }
+        let frr_k8s = external.then(|| frrk8s.unwrap_or_else(|| common.namespace.clone()));
+        if let Some(namespace) = &frr_k8s {
+            naming::namespace(namespace)
+                .map_err(|fault| Stop::new(format!("the namespace of frr-k8s: {fault}")))?;
         }
         let frr_conf = flags.frr_conf.or_else(|| env(from, "FRR_CONFIG_FILE").map(PathBuf::from));
         Ok(Self {
@@ -199,8 +237,21 @@ impl Speaker {
             ignore_exclude_lb: flags.ignore_exclude_lb,
             frr_vty_dir: Some(flags.frr_vty_dir).filter(|dir| !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
-            common: common(flags.common, &set, from, ineffective)?,
+            frr_log,
+            frr_k8s: frr_k8s.map(|namespace| FrrK8s { namespace, passthrough }),
+            common,
         })
+    }
+}
+
+/// FRR logs as much as we do, unless told otherwise.
+const fn frr_log(level: LogLevel) -> frr::LogLevel {
+    match level {
+        LogLevel::All | LogLevel::Debug => frr::LogLevel::Debugging,
+        LogLevel::Info => frr::LogLevel::Informational,
+        LogLevel::Warn => frr::LogLevel::Warnings,
+        LogLevel::Error => frr::LogLevel::Errors,
+        LogLevel::None => frr::LogLevel::Emergencies,
     }
 }
 
@@ -222,8 +273,6 @@ const LATER: &[&str] = &[
     "ml-labels",
     "ml-secret-key-path",
     "ml-wan-config",
-    "frrk8s-namespace",
-    "frrk8s-secret-passthrough",
 ];
 
 /// Accepted, and without effect for good.

@@ -3,10 +3,11 @@
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
 
 use crate::{
+    api,
     config::{self, Config, Kind, ObjectRef, Problems},
     frr::{self, Built, Subject},
     io::{
-        observe::{Change, Observed, Touched},
+        observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
     },
     names::{NodeName, ServiceKey},
@@ -24,6 +25,8 @@ pub(super) struct Announcer {
     me: Viewpoint,
     /// How much FRR logs.
     log: frr::LogLevel,
+    /// The frr-k8s that drives FRR in our place.
+    elsewhere: Option<frr::Elsewhere>,
     /// What was observed.
     pub(super) observed: Observed,
     config: Config,
@@ -40,6 +43,8 @@ pub(super) struct Announcer {
     built: Option<Built>,
     /// Those of users' FRRConfigurations that are from Secrets.
     passwords: config::Passwords,
+    /// The text of the ConfigMap `bgpextras`.
+    extras: Option<String>,
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
@@ -52,6 +57,8 @@ pub(super) struct Desired {
     pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
     /// What FRR must run; `None` where there is none.
     pub(super) frr: Option<Arc<frr::Model>>,
+    /// What frr-k8s must have; `None` where FRR is ours.
+    pub(super) object: Option<Arc<api::FRRConfiguration>>,
 }
 
 impl Announcer {
@@ -61,6 +68,7 @@ impl Announcer {
         Self {
             me,
             log,
+            elsewhere: None,
             observed,
             config: Config::default(),
             misread: Problems::default(),
@@ -71,9 +79,18 @@ impl Announcer {
             before: None,
             built: None,
             passwords: config::Passwords::new(),
+            extras: None,
             decided: false,
             stale: true,
         }
+    }
+
+    /// The same, with an frr-k8s that drives FRR; `passthrough` when the Secrets are none of our business.
+    #[must_use]
+    pub(super) fn with_frr_k8s(mut self, elsewhere: frr::Elsewhere, passthrough: bool) -> Self {
+        self.elsewhere = Some(elsewhere);
+        self.observed.input.secrets_elsewhere = passthrough;
+        self
     }
 
     /// Takes `change` in.
@@ -99,15 +116,35 @@ impl Announcer {
         // Who is listed is taken for alive.
         let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
-        let model = if self.me.frr { Some(self.build(&plan)) } else { self.cannot_speak(&plan) };
+        let (model, object) = match &self.elsewhere {
+            Some(elsewhere) => (None, Some(self.build_for(&elsewhere.clone(), &plan))),
+            None if self.me.frr => (Some(self.build(&plan)), None),
+            None => (self.cannot_speak(&plan), None),
+        };
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, plan);
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
-        Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: model.map(Arc::new) })
+        let l2 = Arc::new(self.plan.l2.clone());
+        Some(Desired { l2, frr: model.map(Arc::new), object: object.map(Arc::new) })
     }
 
-    /// What FRR must run for `plan`.
-    fn build(&mut self, plan: &Plan) -> frr::Model {
+    /// What frr-k8s must have for `plan`. Users' objects are its own to merge.
+    fn build_for(&mut self, elsewhere: &frr::Elsewhere, plan: &Plan) -> api::FRRConfiguration {
+        let built = self.built_for(plan);
+        let (object, unfit) = built.elsewhere(elsewhere, plan, &self.config);
+        self.unfit = built.problems.clone();
+        self.unfit.extend(unfit);
+        if !self.observed.input.extras.is_empty() {
+            let extras = ObjectRef { kind: Kind::ConfigMap, name: EXTRAS.to_owned() };
+            let what =
+                "has no effect: frr-k8s drives FRR, and reads raw text of FRRConfigurations (spec.raw)";
+            self.unfit.add(extras, "data.extras", what);
+        }
+        self.built = Some(built);
+        object
+    }
+
+    fn built_for(&self, plan: &Plan) -> Built {
         let node = &self.me.node;
         let facts = self.observed.world.nodes.get(node);
         let home = frr::Home {
@@ -115,17 +152,45 @@ impl Announcer {
             addresses: facts.map_or(&[], |facts| &facts.addresses),
             router_id: facts.and_then(|facts| facts.router_id.as_deref()),
         };
-        let built = frr::build(&home, plan, &self.config, self.built.as_ref());
+        frr::build(&home, plan, &self.config, self.built.as_ref())
+    }
+
+    /// What FRR must run for `plan`.
+    fn build(&mut self, plan: &Plan) -> frr::Model {
+        let built = self.built_for(plan);
+        self.warn_of_extras();
         let input = &self.observed.input;
-        let users = config::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
+        let mut users = config::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
+        if let Some(text) = &self.extras {
+            users.objects.to_mut().extend([frr::extras(text)]);
+        }
         let (mut model, unfit) = frr::merge(&built.object, &users.objects);
         self.passwords = users.passwords;
         model.log = Some(self.log);
         self.unfit = built.problems.clone();
         self.unfit.extend(users.problems);
-        self.unfit.extend(built.blame(unfit));
+        self.unfit.extend(frr::blame_extras(built.blame(unfit)));
         self.built = Some(built);
         model
+    }
+
+    /// Text that nobody has checked changes what FRR does: whoever looks for a cause should see when.
+    fn warn_of_extras(&mut self) {
+        let text = self.observed.input.extras.values().next();
+        if self.extras.as_ref() != text {
+            match text {
+                Some(text) => tracing::warn!(
+                    bytes = text.len(),
+                    "ConfigMap bgpextras: its text is added to FRR's configuration as it is"
+                ),
+                None => {
+                    tracing::warn!(
+                        "ConfigMap bgpextras is gone, and with it its text in FRR's configuration"
+                    );
+                }
+            }
+            self.extras = text.cloned();
+        }
     }
 
     /// Peers of a node without FRR have a problem, and nothing is built.

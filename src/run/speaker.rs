@@ -8,14 +8,16 @@ use super::{
     source::{self, Attached},
 };
 use crate::{
-    frr::{self as frr_room, Model},
+    api::FRRConfiguration,
+    frr::{Elsewhere, Model},
     io::{
         frr::{self, Report},
+        k8s,
         l2::{self, Counters, Sockets, Wanted},
         link,
         metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
-        settings::{self, LogLevel},
+        settings,
     },
     names::ServiceKey,
     plan::{Protocol, Viewpoint},
@@ -51,6 +53,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let dropped = metrics.events_dropped.clone();
     let Attached { mut changes, events, client, .. } =
         source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
+    let write_object = start_frr_k8s(&settings, client.as_ref(), &mut tasks);
     let missing = serve::start(common, Role::Speaker, client, &metrics, &mut tasks).await?;
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
@@ -59,10 +62,16 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let me = Viewpoint {
         node: settings.node.clone(),
         class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
-        frr: settings.frr_vty_dir.is_some(),
+        frr: settings.frr_vty_dir.is_some() || settings.frr_k8s.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
-    let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
+    let mut announcer = Announcer::new(me, settings.frr_log, Observed::new(Role::Speaker));
+    if let Some(frr_k8s) = &settings.frr_k8s {
+        // A Secret can be named where it is: in our namespace too only if that is frr-k8s' own.
+        let by_reference = frr_k8s.passthrough || frr_k8s.namespace == common.namespace;
+        let elsewhere = Elsewhere { secrets: common.namespace.clone(), by_reference };
+        announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
+    }
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
@@ -99,10 +108,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             announcer.observe(change);
         }
         let start = super::after(Duration::ZERO);
-        if let Some(Desired { l2, frr }) = announcer.decide() {
+        if let Some(Desired { l2, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
             send_if_new(&answer_for, l2);
             send_if_new(&run_frr, frr);
+            send_if_new(&write_object, object);
             // Only now, so that nothing that is told delays what is done.
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
@@ -129,17 +139,6 @@ fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> 
             (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
         };
         counters.totals().by_ip.into_iter().map(counts).collect()
-    }
-}
-
-/// FRR logs as much as we do.
-const fn frr_log(level: LogLevel) -> frr_room::LogLevel {
-    match level {
-        LogLevel::All | LogLevel::Debug => frr_room::LogLevel::Debugging,
-        LogLevel::Info => frr_room::LogLevel::Informational,
-        LogLevel::Warn => frr_room::LogLevel::Warnings,
-        LogLevel::Error => frr_room::LogLevel::Errors,
-        LogLevel::None => frr_room::LogLevel::Emergencies,
     }
 }
 
@@ -170,7 +169,7 @@ fn start_frr(
 ) -> (watch::Sender<Option<Arc<Model>>>, mpsc::Receiver<Report>) {
     let (run_frr, desired) = watch::channel(None);
     let (report, reports) = mpsc::channel(REPORTS);
-    if let Some(vty_dir) = settings.frr_vty_dir.clone() {
+    if let Some(vty_dir) = settings.frr_vty_dir.clone().filter(|_| settings.frr_k8s.is_none()) {
         let paths = frr::Paths { vty_dir, conf: settings.frr_conf.clone() };
         tasks.spawn(async move {
             frr::drive(paths, desired, report).await;
@@ -178,4 +177,18 @@ fn start_frr(
         });
     }
     (run_frr, reports)
+}
+
+/// The writer of our FRRConfiguration among `tasks`, where frr-k8s drives FRR.
+fn start_frr_k8s(
+    settings: &settings::Speaker,
+    client: Option<&kube::Client>,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> watch::Sender<Option<Arc<FRRConfiguration>>> {
+    let (write_object, wanted) = watch::channel(None);
+    if let (Some(frr_k8s), Some(client)) = (settings.frr_k8s.clone(), client.cloned()) {
+        let name = format!("metallb-{}", settings.node);
+        tasks.spawn(async move { k8s::frrk8s::run(client, &frr_k8s.namespace, &name, wanted).await });
+    }
+    write_object
 }

@@ -53,7 +53,7 @@ pub(crate) fn before(row: &Row, number: u8, node: &str) -> Vec<Value> {
             },
         ]);
     }
-    if row.trigger == Trigger::Arrives(Part::Profile) {
+    if matches!(row.trigger, Trigger::Arrives(Part::Profile | Part::Secret)) {
         parts.push(Part::Peer);
     }
     let late = |part: &Part| row.trigger == Trigger::Arrives(*part);
@@ -118,6 +118,10 @@ pub(crate) fn object(row: &Row, number: u8, node: &str, part: Part) -> Option<Va
             if arrives(Part::Profile) {
                 set(&mut more, "bfdProfile", json!(name));
             }
+            if arrives(Part::Secret) {
+                set(&mut more, "passwordSecret", json!({"name": name}));
+                return Some(peer(&name, nobody().into(), more));
+            }
             peer(&name, Segment::Tor.v6(1).into(), more)
         }
         Part::Profile => ours("BFDProfile", json!({})),
@@ -125,8 +129,21 @@ pub(crate) fn object(row: &Row, number: u8, node: &str, part: Part) -> Option<Va
         Part::FrrConfiguration => {
             configuration("frrk8s.metallb.io/v1beta1", "FRRConfiguration", &name, json!({}))
         }
+        Part::Secret => json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM},
+            "type": "kubernetes.io/basic-auth", "stringData": {"username": "", "password": "rights"},
+        }),
+        Part::Extras => json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bgpextras", "namespace": SYSTEM},
+            "data": {"extras": "! nothing\n"},
+        }),
         Part::Addresses | Part::NamespaceLabel | Part::NodeLabel => return None,
     })
+}
+
+/// Whom the peer with a password is with: no router is there, and none is needed to see the password in FRR.
+pub(crate) fn nobody() -> Ipv6Addr {
+    Segment::Tor.v6(250)
 }
 
 /// The selector of one node.

@@ -47,7 +47,7 @@ impl<'a> Stage<'a> {
         self.set()?;
         let program = self.start()?;
         self.waits(&program)?;
-        self.pull()?;
+        self.pull(&program)?;
         // what is tried again and again: the try that counts came when everything else was there
         let tries = match self.row.trigger {
             Trigger::Start | Trigger::Arrives(_) => self.refusals()?,
@@ -56,7 +56,7 @@ impl<'a> Stage<'a> {
         program.wait_for(DEADLINE, "the API server to refuse it", || {
             Ok((self.refusals()? > tries).then_some(()))
         })?;
-        ensure!(!self.has_outcome()?, "nothing is lost; the table says: {}", self.row.gone);
+        ensure!(!self.has_outcome(&program)?, "nothing is lost; the table says: {}", self.row.gone);
         self.is_told(&program)?;
 
         self.apply(manifest::role(&self.id, self.row.program.name(), None)?)?;
@@ -66,7 +66,7 @@ impl<'a> Stage<'a> {
         }
         let gone = self.row.gone;
         program.wait_for(DEADLINE, &format!("the right to end this: {gone}"), || {
-            Ok(self.has_outcome()?.then_some(()))
+            Ok(self.has_outcome(&program)?.then_some(()))
         })?;
         program.kill()?;
         if self.row.is_v6() {
@@ -112,10 +112,10 @@ impl<'a> Stage<'a> {
     }
 
     /// Does what meets the missing right.
-    fn pull(&self) -> Result<()> {
+    fn pull(&self, program: &Running) -> Result<()> {
         match self.row.trigger {
             Trigger::Start => Ok(()),
-            Trigger::Asked => self.has_outcome().map(drop),
+            Trigger::Asked => self.has_outcome(program).map(drop),
             Trigger::Again(times) => (0..times).try_for_each(|_| self.give_address()),
             Trigger::Arrives(Part::Addresses) => self.show(Some(self.address)),
             Trigger::Arrives(Part::NamespaceLabel) => self.label("namespace", "default", "rights=open"),
@@ -144,7 +144,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn has_outcome(&self) -> Result<bool> {
+    fn has_outcome(&self, program: &Running) -> Result<bool> {
         match self.row.outcome {
             Outcome::Address => self.is_addressed(),
             Outcome::Route => self.is_routed(),
@@ -162,6 +162,11 @@ impl<'a> Stage<'a> {
                 Ok(manifest::list(&events, "/items").any(|event| count(event) >= times))
             }
             Outcome::Scrape => Ok(scrape(self.net(), self.identity().port, ADMIN_TOKEN)? == "200"),
+            Outcome::Password => {
+                let config = self.lane.frr.vtysh("show running-config")?;
+                Ok(config.contains(&format!(" neighbor {} password ", objects::nobody())))
+            }
+            Outcome::Warned => Ok(program.log_text().contains("ConfigMap bgpextras: its text is added")),
             Outcome::Reported => {
                 let url = format!("http://127.0.0.1:{}/metrics", self.identity().port);
                 let metrics = self.net().command("curl").args(["-sf", "-m", "5", &url]).text()?;
@@ -250,6 +255,8 @@ fn kind(resource: &str) -> Result<&'static str> {
         "bgppeers" => "BGPPeer",
         "bfdprofiles" => "BFDProfile",
         "communities" => "Community",
+        "secrets" => "Secret",
+        "configmaps" => "ConfigMap",
         "frrconfigurations" => "FRRConfiguration",
         other => anyhow::bail!("which kind is {other}?"),
     })

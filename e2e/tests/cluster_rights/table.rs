@@ -5,10 +5,10 @@
 
 use ferrolb_e2e::cluster::Right;
 
-use Outcome::{Address, Event, Reply, Reported, Route, Scrape};
+use Outcome::{Address, Event, Password, Reply, Reported, Route, Scrape, Warned};
 use Part::{
-    Addresses, Advertisement, Alias, FrrConfiguration, L2Advertisement, NamespaceLabel, NodeLabel, Peer,
-    Pool, Profile, Service, Slice,
+    Addresses, Advertisement, Alias, Extras, FrrConfiguration, L2Advertisement, NamespaceLabel, NodeLabel,
+    Peer, Pool, Profile, Secret, Service, Slice,
 };
 use Program::{Controller, Speaker};
 use Trigger::{Again, Arrives, Asked, Start};
@@ -49,6 +49,10 @@ pub(crate) enum Part {
     /// The label that the advertisement wants of the node.
     NodeLabel,
     FrrConfiguration,
+    /// The Secret with the peer's password.
+    Secret,
+    /// The ConfigMap with text for FRR.
+    Extras,
 }
 
 /// What the program meets the missing right with.
@@ -79,6 +83,10 @@ pub(crate) enum Outcome {
     Scrape,
     /// `/metrics` counts an FRRConfiguration that has no effect.
     Reported,
+    /// The node's FRR has the password of the row's peer.
+    Password,
+    /// The program's log tells of the text for FRR.
+    Warned,
 }
 
 /// One right, and what depends on it.
@@ -149,6 +157,10 @@ pub(crate) const TABLE: &[Row] = &[
     row(Speaker, ("watch", "communities", METALLB), Arrives(Alias), Route, "an advertisement whose alias comes later brings no route"),
     row(Speaker, ("watch", "l2advertisements", METALLB), Arrives(L2Advertisement), Reply, "a new L2 advertisement answers no ARP request"),
     row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "nobody learns that an FRRConfiguration has no effect"),
+    row(Speaker, ("watch", "secrets", ""), Arrives(Secret), Password, "a peer whose password comes later has no session"),
+    row(Speaker, ("watch", "configmaps", ""), Arrives(Extras), Warned, "new text for FRR's configuration is not seen"),
+    row(Speaker, ("list", "secrets", ""), Start, Route, "no route"),
+    row(Speaker, ("list", "configmaps", ""), Start, Route, "no route"),
     row(Speaker, ("list", "services", ""), Start, Route, "no route"),
     row(Speaker, ("list", "endpointslices", "discovery.k8s.io"), Start, Route, "no route"),
     row(Speaker, ("list", "nodes", ""), Start, Route, "no route"),

@@ -3,11 +3,10 @@
 //! What `config` accepts, `merge` finds nothing wrong with, which a property test holds. Should the two ever part,
 //! the complaint still names something that the user can change.
 
-use super::Built;
+use super::{Built, policy_key};
 use crate::{
     api,
-    config::{Kind, Neighbor, ObjectRef, Problems},
-    names::Word,
+    config::{Kind, ObjectRef, Problems},
 };
 
 /// A neighbour's field in an FRRConfiguration, and that of a BGPPeer that it was made of.
@@ -77,12 +76,7 @@ impl Built {
     }
 
     fn peer(&self, router: &api::FRRRouter, neighbor: &api::FRRNeighbor) -> Option<ObjectRef> {
-        let vrf = Word::new(&router.vrf).ok();
-        let key = match neighbor.address.parse() {
-            Ok(ip) => Neighbor::Address(ip),
-            Err(_) => Neighbor::Interface(Word::new(&neighbor.interface).ok()?),
-        };
-        let name = self.peers.get(&(vrf, key))?;
+        let name = self.peers.get(&policy_key(&router.vrf, neighbor)?)?;
         Some(ObjectRef { kind: Kind::BGPPeer, name: name.to_string() })
     }
 }

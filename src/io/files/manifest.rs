@@ -196,6 +196,7 @@ fn known(version: &str, kind: &str) -> Result<Kind, String> {
         "BFDProfile" => (Kind::BFDProfile, "metallb.io/v1beta1"),
         "Community" => (Kind::Community, "metallb.io/v1beta1"),
         "Secret" => (Kind::Secret, "v1"),
+        "ConfigMap" => (Kind::ConfigMap, "v1"),
         "FRRConfiguration" => (Kind::FRRConfiguration, "frrk8s.metallb.io/v1beta1"),
         _ => return Err(format!("{version} {kind} is no kind that is read here")),
     };

@@ -9,7 +9,7 @@ use super::{brief, raw::Raw};
 use crate::{
     api,
     config::{Kind, ObjectRef},
-    io::observe::{Change, Role, decode, removed},
+    io::observe::{Change, EXTRAS, Role, decode, removed},
     world::Origin,
 };
 use anyhow::Context;
@@ -127,13 +127,15 @@ fn selection(kind: Kind, role: Role) -> watcher::Config {
     let config = watcher::Config::default().page_size(PAGE);
     match kind {
         Kind::EndpointSlice => config.labels("kubernetes.io/service-name,!service.kubernetes.io/headless"),
+        // a role that names this one object lets us watch nothing else
+        Kind::ConfigMap => config.fields(&format!("metadata.name={EXTRAS}")),
         Kind::Service if role == Role::Speaker => config.fields("spec.type=LoadBalancer"),
         _ => config,
     }
 }
 
 /// By the code too: for a whole group that it does not know, the API server answers with plain text.
-fn is_missing(error: &Error) -> bool {
+pub(super) fn is_missing(error: &Error) -> bool {
     matches!(error,
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
             if status.is_not_found() || status.code == 404)
@@ -177,6 +179,7 @@ fn resource(kind: Kind) -> Option<ApiResource> {
         Kind::Node => ApiResource::erase::<core::Node>(&()),
         Kind::Namespace => ApiResource::erase::<core::Namespace>(&()),
         Kind::EndpointSlice => ApiResource::erase::<EndpointSlice>(&()),
+        Kind::ConfigMap => ApiResource::erase::<core::ConfigMap>(&()),
         Kind::Secret => ApiResource::erase::<core::Secret>(&()),
         Kind::File => return None,
     })

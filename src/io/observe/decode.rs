@@ -15,6 +15,9 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+/// The ConfigMap with text for the end of FRR's configuration, under the key `extras`: MetalLB's name for it.
+pub const EXTRAS: &str = "bgpextras";
+
 /// Reads `object`, which is of `kind`; `None` for one that says nothing to us (a slice of no Service).
 ///
 /// # Errors
@@ -50,6 +53,14 @@ pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change
         Kind::BFDProfile => config(object, Change::BfdProfile)?,
         Kind::Community => config(object, Change::Community)?,
         Kind::FRRConfiguration => config(object, Change::FrrConfiguration)?,
+        Kind::ConfigMap => {
+            let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+            match text("/metadata/name") {
+                // of all the others nothing is kept
+                Some(name) if name == EXTRAS => Change::Extras(name, text("/data/extras")),
+                _ => return Ok(None),
+            }
+        }
         Kind::Secret => {
             let (name, facts) = Secret::observe(&object);
             Change::Secret(name, Some(facts))
@@ -74,6 +85,7 @@ pub fn unknown(kind: Kind, object: &Value) -> Vec<String> {
         Kind::Community => ignored::<api::Community>(object),
         Kind::FRRConfiguration => ignored::<api::FRRConfiguration>(object),
         Kind::Secret => ignored::<core::Secret>(object),
+        Kind::ConfigMap => ignored::<core::ConfigMap>(object),
         Kind::File => Vec::new(),
     };
     // Who read them to find the kind has read them, though a type of ours does not.
@@ -121,6 +133,7 @@ pub fn removed(kind: Kind, namespace: &str, name: &str) -> Option<Change> {
         Kind::Community => Change::Community(text, None),
         Kind::FRRConfiguration => Change::FrrConfiguration(text, None),
         Kind::Secret => Change::Secret(text, None),
+        Kind::ConfigMap => Change::Extras(text, None),
         Kind::File => return None,
     })
 }
@@ -152,6 +165,21 @@ fn read<T: DeserializeOwned>(object: Value) -> Result<T, Unreadable> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn of_secrets_and_config_maps_only_what_is_ours_is_kept() {
+        let read = |kind, object| decode(kind, object, Origin::Api).unwrap();
+        let extras = json!({"metadata": {"name": "bgpextras"}, "data": {"extras": "!", "other": "x"}});
+        let Some(Change::Extras(name, Some(text))) = read(Kind::ConfigMap, extras) else {
+            panic!("no extras")
+        };
+        assert_eq!((name.as_str(), text.as_str()), ("bgpextras", "!"));
+        let other = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"extras": "!"}});
+        assert!(read(Kind::ConfigMap, other).is_none());
+        let secret = json!({"metadata": {"name": "s"}, "type": "Opaque", "data": {"password": "eA=="}});
+        let told = read(Kind::Secret, secret);
+        assert!(matches!(told, Some(Change::Secret(name, Some(Secret::OtherType))) if name == "s"));
+    }
 
     #[test]
     fn unknown_fields_are_named_by_their_path() {

@@ -129,13 +129,17 @@ pub(super) struct SpeakerFlags {
     /// Milliseconds to gather changes for; changes are applied at once here [env: METALLB_BGP_DEBOUNCE_TIMEOUT]
     #[arg(long, value_name = "MS")]
     bgp_debounce_timeout: Option<u64>,
-    /// Namespace of frr-k8s [env: FRRK8S_NAMESPACE]
-    #[arg(long, value_name = "NAMESPACE")]
-    frrk8s_namespace: Option<String>,
-    /// Hand passwords to frr-k8s by reference
+    /// Write an FRRConfiguration for a separate frr-k8s instead of driving FRR [env: METALLB_BGP_TYPE=frr-k8s]
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
-    frrk8s_secret_passthrough: bool,
+    pub(super) frrk8s_external: bool,
+    /// Namespace of frr-k8s [env: FRRK8S_NAMESPACE] [default: ours]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) frrk8s_namespace: Option<String>,
+    /// Leave the Secrets of passwords to frr-k8s: they are in its namespace, not in ours
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
+    pub(super) frrk8s_secret_passthrough: bool,
 }
 
 macro_rules! words {
@@ -202,6 +206,8 @@ words!(
         Frr = "frr",
         /// FRR of frr-k8s.
         FrrK8s = "frr-k8s",
+        /// The same, of an frr-k8s that MetalLB did not bring along.
+        FrrK8sExternal = "frr-k8s-external",
     }
 );
 

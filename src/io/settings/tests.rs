@@ -64,6 +64,37 @@ fn metallbs_command_lines() {
     assert_eq!(named, ["--ml-bindport", "METALLB_ML_BIND_ADDR"]);
 }
 
+/// As MetalLB's manifests of its default mode have it, and by a flag of ours.
+#[test]
+fn a_separate_frr_k8s() {
+    let frr_k8s = |args: &[&str], env: &[(&str, &str)]| {
+        speaker(&[&["--node-name=n"], args].concat(), env).unwrap().frr_k8s
+    };
+    let own = |passthrough| Some(FrrK8s { namespace: "from-file".into(), passthrough });
+    let other = |passthrough| Some(FrrK8s { namespace: "frr".into(), passthrough });
+    assert_eq!(frr_k8s(&[], &[]), None);
+    assert_eq!(frr_k8s(&["--frrk8s-namespace=frr"], &[("METALLB_BGP_TYPE", "frr")]), None);
+    assert_eq!(frr_k8s(&[], &[("METALLB_BGP_TYPE", "frr-k8s")]), own(false));
+    assert_eq!(
+        frr_k8s(&[], &[("METALLB_BGP_TYPE", "frr-k8s-external"), ("FRRK8S_NAMESPACE", "frr")]),
+        other(false)
+    );
+    assert_eq!(frr_k8s(&["--frrk8s-external", "--frrk8s-namespace=frr"], &[]), other(false));
+    let all = ["--frrk8s-external", "--frrk8s-namespace=frr", "--frrk8s-secret-passthrough"];
+    assert_eq!(frr_k8s(&all, &[]), other(true));
+}
+
+#[test]
+fn how_much_frr_logs() {
+    let level = |args: &[&str], env: &[(&str, &str)]| {
+        speaker(&[&["--node-name=n"], args].concat(), env).unwrap().frr_log
+    };
+    assert_eq!(level(&[], &[]), frr::LogLevel::Informational);
+    assert_eq!(level(&["--log-level=debug"], &[]), frr::LogLevel::Debugging);
+    assert_eq!(level(&["--log-level=debug"], &[("FRR_LOGGING_LEVEL", "alerts")]), frr::LogLevel::Alerts);
+    assert_eq!(level(&[], &[("FRR_LOGGING_LEVEL", "error")]), frr::LogLevel::Errors);
+}
+
 #[test]
 fn values() {
     let all = controller(&[
@@ -94,6 +125,11 @@ fn faults_stop_with_code_2_and_name_the_flag() {
         (&[], &[], "METALLB_NODE_NAME"),
         (&["--node-name=n", "--manifests=a", "--kubeconfig=b"], &[], "exclude each other"),
         (&["--node-name=n"], &[("METALLB_BGP_TYPE", "bird")], "METALLB_BGP_TYPE"),
+        (&["--node-name=n"], &[("FRR_LOGGING_LEVEL", "loud")], "FRR_LOGGING_LEVEL: \"loud\""),
+        (&["--node-name=n", "--frrk8s-external", "--manifests=x"], &[], "API server"),
+        (&["--node-name=n", "--frrk8s-secret-passthrough"], &[], "--frrk8s-external"),
+        (&["--node-name=n", "--frrk8s-secret-passthrough", "--frrk8s-external"], &[], "--frrk8s-namespace"),
+        (&["--node-name=n", "--frrk8s-external", "--frrk8s-namespace=A"], &[], "\"A\""),
         (&["--node-name=n"], &[("METALLB_BGP_DEBOUNCE_TIMEOUT", "soon")], "METALLB_BGP_DEBOUNCE_TIMEOUT"),
         (&["--node-name=a/b"], &[], "\"a/b\""),
         (&["--node-name=n1\nx"], &[], "\"n1\\nx\""),

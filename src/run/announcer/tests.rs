@@ -28,6 +28,64 @@ fn a_peer_becomes_a_session() {
     assert!(announcer.problems().is_empty());
 }
 
+/// Peers, addresses and attributes go into one object; nothing is driven, and a Secret goes by its name.
+#[test]
+fn a_separate_frr_k8s_gets_an_object() {
+    let elsewhere = frr::Elsewhere { secrets: "metallb-system".into(), by_reference: true };
+    let mut announcer = announcer(true).with_frr_k8s(elsewhere, true);
+    let peer = json!({"metadata": {"name": "far", "annotations": {"ferrolb.io/ttl-security-hops": "2"}},
+        "spec": {"myASN": 64512, "peerASN": 64514, "peerAddress": "10.0.0.2", "sourceAddress": "10.0.0.9",
+            "localASN": 64999, "passwordSecret": {"name": "s"}}});
+    announcer.observe(Change::Peer("far".into(), serde_json::from_value(peer).unwrap()));
+    let ad = json!({"metadata": {"name": "ad", "annotations": {"ferrolb.io/med": "7"}}, "spec": {}});
+    announcer.observe(Change::BgpAdvertisement("ad".into(), serde_json::from_value(ad).unwrap()));
+    announcer.observe(Change::Extras("bgpextras".into(), Some("!".into())));
+    let desired = announcer.decide().unwrap();
+    assert!(desired.frr.is_none());
+    let object = desired.object.unwrap();
+    assert_eq!(object.metadata.name.as_deref(), Some("metallb-n"));
+    let spec = serde_json::to_value(&object.spec).unwrap();
+    assert_eq!(spec["nodeSelector"], json!({"matchLabels": {"kubernetes.io/hostname": "n"}}));
+    let neighbor = |asn: u32, address: &str, more: serde_json::Value| {
+        let mut neighbor =
+            json!({"asn": asn, "address": address, "port": 179, "addressFamilies": ["unicast"]});
+        let members = more.as_object().cloned().unwrap();
+        neighbor.as_object_mut().unwrap().extend(members);
+        neighbor
+    };
+    let far = json!({"sourceaddress": "10.0.0.9", "localASN": 64999,
+        "passwordSecret": {"name": "s", "namespace": "metallb-system"}});
+    let neighbors = [neighbor(64513, "10.0.0.1", json!({})), neighbor(64514, "10.0.0.2", far)];
+    assert_eq!(spec["bgp"], json!({"routers": [{"asn": 64512, "neighbors": neighbors}]}));
+    let problems: Vec<_> = announcer.problems().iter().map(ToString::to_string).collect();
+    let none = "has no effect: frr-k8s has no such setting";
+    assert_eq!(
+        problems,
+        [
+            format!("BGPAdvertisement ad: metadata.annotations[ferrolb.io/med]: {none}"),
+            format!("BGPPeer far: metadata.annotations[ferrolb.io/ttl-security-hops]: {none}"),
+            "ConfigMap bgpextras: data.extras: has no effect: frr-k8s drives FRR, and reads raw text of \
+             FRRConfigurations (spec.raw)"
+                .to_owned(),
+        ]
+    );
+}
+
+/// One whose Secret it cannot see gets the password itself.
+#[test]
+fn a_separate_frr_k8s_of_another_namespace_gets_the_password() {
+    let elsewhere = frr::Elsewhere { secrets: "metallb-system".into(), by_reference: false };
+    let mut announcer = announcer(true).with_frr_k8s(elsewhere, false);
+    let peer = json!({"metadata": {"name": "tor"}, "spec": {"myASN": 64512, "peerASN": 64513,
+        "peerAddress": "10.0.0.1", "passwordSecret": {"name": "s"}}});
+    announcer.observe(Change::Peer("tor".into(), serde_json::from_value(peer).unwrap()));
+    let password = crate::names::Password::new("hunter2").unwrap();
+    announcer.observe(Change::Secret("s".into(), Some(crate::world::Secret::Password(password))));
+    let object = announcer.decide().unwrap().object.unwrap();
+    let neighbor = &object.spec.bgp.routers[0].neighbors[0];
+    assert_eq!((neighbor.password.as_str(), neighbor.password_secret.name.as_str()), ("hunter2", ""));
+}
+
 #[test]
 fn without_frr_a_peer_is_a_problem_and_nothing_is_built() {
     let mut announcer = announcer(false);
