@@ -235,7 +235,8 @@ impl Speaker {
         Ok(Self {
             node: node.into(),
             ignore_exclude_lb: flags.ignore_exclude_lb,
-            frr_vty_dir: Some(flags.frr_vty_dir).filter(|dir| !dir.as_os_str().is_empty()),
+            frr_vty_dir: Some(flags.frr_vty_dir)
+                .filter(|dir| frr_k8s.is_none() && !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
             frr_log,
             frr_k8s: frr_k8s.map(|namespace| FrrK8s { namespace, passthrough }),

@@ -169,7 +169,7 @@ fn start_frr(
 ) -> (watch::Sender<Option<Arc<Model>>>, mpsc::Receiver<Report>) {
     let (run_frr, desired) = watch::channel(None);
     let (report, reports) = mpsc::channel(REPORTS);
-    if let Some(vty_dir) = settings.frr_vty_dir.clone().filter(|_| settings.frr_k8s.is_none()) {
+    if let Some(vty_dir) = settings.frr_vty_dir.clone() {
         let paths = frr::Paths { vty_dir, conf: settings.frr_conf.clone() };
         tasks.spawn(async move {
             frr::drive(paths, desired, report).await;

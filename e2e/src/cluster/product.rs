@@ -80,6 +80,24 @@ impl Cluster {
             .start(&self.fabric().warden)
     }
 
+    /// Starts a speaker for a node, in any namespace of the network, that drives no FRR, with these further arguments.
+    ///
+    /// # Errors
+    /// As [`Cluster::launch_controller`].
+    pub fn launch_frr_k8s_speaker(
+        &self,
+        identity: &Identity<'_>,
+        net: &Net,
+        node: &str,
+        args: &[&str],
+    ) -> Result<Running> {
+        self.program("speaker", identity, net)?
+            .args(["--node-name", node])
+            .args(args)
+            .log(self.base.dir.join(format!("frrk8s-{node}.log")))
+            .start(&self.fabric().warden)
+    }
+
     fn program(&self, name: &str, identity: &Identity<'_>, net: &Net) -> Result<Spawn> {
         let kubeconfig = self.account(identity.account)?;
         let (port, health) = (identity.port.to_string(), identity.health_port().to_string());

@@ -25,9 +25,9 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct World {
     pub(crate) cluster: Cluster,
     pub(crate) controller: Mutex<Option<Running>>,
-    _speakers: Vec<(Frr, Running)>,
+    speakers: Vec<(String, Frr, Running)>,
     _pods: Vec<Pod>,
-    _tor: FrrTor,
+    pub(crate) tor: FrrTor,
 }
 
 /// The pools, the peers and the advertisements that all tests use; the pools give nothing to those that do not ask.
@@ -51,21 +51,28 @@ fn start() -> Result<World> {
     for node in &cluster.fabric().nodes {
         let frr = Frr::start(&cluster.fabric().warden, &node.net, Listens::No, "")?;
         let speaker = cluster.start_speaker(node, &frr)?;
-        speakers.push((frr, speaker));
+        speakers.push((node.name().to_owned(), frr, speaker));
     }
     let pods = ["n1", "n2"].iter().map(|node| cluster.pod(node, "web")).collect::<Result<_>>()?;
-    Ok(World {
-        cluster,
-        controller: Mutex::new(Some(controller)),
-        _speakers: speakers,
-        _pods: pods,
-        _tor: tor,
-    })
+    Ok(World { cluster, controller: Mutex::new(Some(controller)), speakers, _pods: pods, tor })
 }
 
 impl World {
     pub(crate) fn kubectl(&self) -> Kubectl<'_> {
         self.cluster.kubectl()
+    }
+
+    /// The log of a node's speaker, so far.
+    pub(crate) fn speaker_log(&self, node: &str) -> Result<String> {
+        let speaker = self.speakers.iter().find(|(name, ..)| name == node);
+        Ok(speaker.with_context(|| format!("no speaker on {node}"))?.2.log_text())
+    }
+
+    /// Waits until the log of a node's speaker has this text.
+    pub(crate) fn speaker_log_has(&self, node: &str, text: &str) -> Result<()> {
+        wait::until_true(DEADLINE, &format!("the log of {node}'s speaker to say {text:?}"), || {
+            Ok(self.speaker_log(node)?.contains(text))
+        })
     }
 
     /// Applies a Service of type LoadBalancer, both families, in front of the pods `app=web`, with these annotations
