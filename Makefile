@@ -42,7 +42,7 @@ cluster: setup build ## a real Kubernetes of three nodes with FerroLB installed,
 cluster-down: demo-down ## take down what `make cluster` left up
 
 images: setup ## controller, speaker and FRR images by buildah, with their sizes
-	@sh e2e/images/build.sh --sizes
+	@FERROLB_COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude '*') sh e2e/images/build.sh --sizes
 
 release: ## optimised controller, speaker and ferrolb
 	$(CARGO) build --release --workspace --bins
