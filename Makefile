@@ -37,6 +37,7 @@ demo-down: ## take down what `make demo KEEP=1` or a crash left up
 
 cluster: setup build ## a real Kubernetes of three nodes with FerroLB installed, in namespaces; Ctrl-C ends it
 	@sh e2e/cluster/build.sh > /dev/null
+	@sh e2e/images/build.sh > /dev/null
 	@target/debug/lab cluster
 
 cluster-down: demo-down ## take down what `make cluster` left up
