@@ -13,6 +13,7 @@ use crate::{
     world::Origin,
 };
 use anyhow::Context;
+use backon::ExponentialBuilder;
 use futures_util::StreamExt;
 use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 use kube::{
@@ -20,14 +21,18 @@ use kube::{
     api::ApiResource,
     runtime::{
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Error, Event, watcher},
+        watcher::{self, Error, Event, ExponentialBackoff, watcher},
     },
 };
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 /// Objects per page of a list: a page is the only time that whole objects are in memory.
 const PAGE: u32 = 200;
+
+/// The shortest and the longest pause before a failed watch is tried again, each by chance up to twice as long: five
+/// seconds after the API server is back everybody follows it, and not all at once.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));
 
 /// Watches what `role` needs for ever; configuration objects in `namespace` only. Returns when nobody listens any more.
 ///
@@ -56,7 +61,7 @@ pub async fn run(client: Client, namespace: &str, role: Role, to: Sender<Change>
 
 async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: Sender<Change>) -> Kind {
     let mut events = pin!(watcher(api, selection(kind, role)));
-    let mut backoff = DefaultBackoff::default();
+    let mut backoff = pauses();
     let mut failing = false;
     while let Some(event) = events.next().await {
         let mut changes = Vec::new();
@@ -96,6 +101,16 @@ async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: S
         }
     }
     kind
+}
+
+fn pauses() -> ExponentialBackoff {
+    let (shortest, longest) = RETRY;
+    ExponentialBuilder::new()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times()
+        .into()
 }
 
 /// The change that `event` means; `None` where it means none to us.
@@ -207,6 +222,17 @@ mod tests {
         assert!(
             matches!(change(Kind::IPAddressPool, Event::Delete(bad)), Some(Change::Pool(name, None)) if name == "p")
         );
+    }
+
+    #[test]
+    fn pauses_grow_to_five_seconds_and_differ() {
+        let many: Vec<Vec<Duration>> = (0..20).map(|_| pauses().take(100).collect()).collect();
+        for pauses in &many {
+            assert_eq!(pauses.len(), 100, "it goes on for ever");
+            assert!(pauses[0] >= RETRY.0 && pauses[0] <= RETRY.0 * 2, "{pauses:?}");
+            assert!(pauses[5..].iter().all(|pause| *pause >= RETRY.1 && *pause <= RETRY.1 * 2), "{pauses:?}");
+        }
+        assert!(many.iter().any(|pauses| pauses[9] != many[0][9]), "no two programs at once");
     }
 
     #[test]
