@@ -20,9 +20,9 @@ use ferrolb_e2e::{
 /// Long enough for pauses that double to become long ones.
 const AWAY: Duration = Duration::from_secs(25);
 
-/// Pauses are of five seconds at most, and controller and speaker wait at the same time; twice that, and a slow
-/// machine's share.
-const LIMIT: Duration = Duration::from_secs(12);
+/// Pauses are of five seconds at most, and controller and speaker wait at the same time. The rest is the share of a
+/// machine that builds something else meanwhile; with pauses that grow to a minute it was 58 s.
+const LIMIT: Duration = Duration::from_secs(15);
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -32,7 +32,9 @@ fn after_an_outage_of_the_api_server_a_new_service_is_served_within_seconds() ->
     let tor = FrrTor::start(&fabric)?;
     let mut cluster = Cluster::start(fabric, Extent::ApiOnly)?;
     cluster.install()?;
-    cluster.kubectl().apply(&[objects::pools(), objects::peers(), objects::advertisements()].join("---\n"))?;
+    cluster
+        .kubectl()
+        .apply(&[objects::pools(), objects::peers(), objects::advertisements()].join("---\n"))?;
     let controller = cluster.start_controller()?;
     let node = &cluster.fabric().nodes[0];
     let frr = Frr::start(&cluster.fabric().warden, &node.net, Listens::No, "")?;

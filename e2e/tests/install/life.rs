@@ -1,10 +1,35 @@
 //! An installation comes, goes but for its CRDs, comes again to the same addresses, and leaves nothing when it goes for
-//! good. What happens to it in between is measured by `make bench-install`.
+//! good. Whatever happens to it in between, nobody who asks for its addresses notices; `make bench-install` measures the
+//! same for longer.
+
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ferrolb_e2e::{cluster::SYSTEM, install::life};
 
 use crate::world::{FRR, turn};
+
+/// Long enough for every watch to fail and to be tried again.
+const API_AWAY: Duration = Duration::from_secs(20);
+
+#[test]
+fn nobody_notices_what_happens_to_it() -> Result<()> {
+    let mut turn = turn()?;
+    let world = turn.world()?;
+    world.shall_be(None)?;
+    world.shall_be(Some(FRR))?;
+    let (_, _, addresses) = life::install(&world.installation)?;
+    let tell = &mut |seen: &_| println!("{seen}");
+    let all = life::happenings(&mut world.installation, &world.tor, &addresses, API_AWAY, tell)?;
+    for seen in &all {
+        assert!(seen.bgp.sent > 0 && seen.l2.sent > 0, "nobody asked: {seen}");
+        assert_eq!((seen.bgp.failed, seen.withdrawn, seen.moved), (0, 0, 0), "{seen}");
+        assert_eq!(seen.l2.failed, 0, "{seen}");
+    }
+    // the routers were promised a return, and would keep the routes for as long as it may take
+    life::retract(&world.installation, (&world.tor, &world.bird), &addresses)?;
+    Ok(())
+}
 
 #[test]
 fn it_comes_and_goes_and_leaves_nothing() -> Result<()> {
