@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -136,14 +136,39 @@ async fn ask(target: SocketAddr, asked: &Arc<Mutex<Vec<Request>>>, stop: &Atomic
     }
 }
 
+/// Closes first, as a client does that knows how long an answer is. Were it the Pod, that would remember each connection
+/// for a minute by the node's port that kube-proxy gave it; kube-proxy gives ports at random, and whoever gets one that
+/// is remembered has to begin anew.
 async fn fetch(target: SocketAddr) -> Result<()> {
     let deadline = tokio::time::Instant::from_std(wait::now()) + LIMIT;
     let mut stream = timeout_at(deadline, TcpStream::connect(target)).await.context("connect")??;
     let mut answer = Vec::new();
     let talk = async {
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").await?;
-        stream.read_to_end(&mut answer).await
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n").await?;
+        while !is_whole(&answer) {
+            ensure!(stream.read_buf(&mut answer).await? > 0, "half an answer");
+        }
+        Ok(())
     };
     timeout_at(deadline, talk).await.context("wait for the answer")??;
     answer.starts_with(b"HTTP/1.1 200 ").then_some(()).context("not a good answer")
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+    length.is_some_and(|length: usize| body.len() >= length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_says() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nn1";
+        assert!(is_whole(answer));
+        assert!((0..answer.len()).all(|end| !is_whole(&answer[..end])));
+    }
 }
