@@ -144,8 +144,10 @@ pub fn gone(
         })?;
     }
     let flat = start.elapsed();
-    unrouted(installation, routers, addresses)?;
-    Ok((flat, start.elapsed()))
+    unrouted(routers, addresses)?;
+    let routed = start.elapsed();
+    unanswered(installation, addresses)?;
+    Ok((flat, routed))
 }
 
 /// Deletes the BGPAdvertisements, as one does who takes a FerroLB away for good from routers that would wait for it,
@@ -160,21 +162,25 @@ pub fn retract(
 ) -> Result<Duration> {
     let start = wait::now();
     installation.cluster.kubectl().run(&["-n", SYSTEM, "delete", "bgpadvertisements.metallb.io", "--all"])?;
-    unrouted(installation, routers, addresses)?;
-    Ok(start.elapsed())
+    unrouted(routers, addresses)?;
+    let routed = start.elapsed();
+    unanswered(installation, addresses)?;
+    Ok(routed)
 }
 
-fn unrouted(
-    installation: &Installation,
-    (tor, bird): (&FrrTor, &BirdTor),
-    addresses: &Addresses,
-) -> Result<()> {
+fn unrouted((tor, bird): (&FrrTor, &BirdTor), addresses: &Addresses) -> Result<()> {
     for ip in &addresses.routed {
         let prefix = prefix(*ip);
         // a router keeps the routes of one that said it would be back, for as long as it was told to
         wait::until_true(Duration::from_mins(3), &format!("{prefix} to leave the routers"), || {
             Ok(tor.next_hops(&prefix)?.is_empty() && bird.next_hops(&prefix)?.is_empty())
         })?;
+    }
+    Ok(())
+}
+
+fn unanswered(installation: &Installation, addresses: &Addresses) -> Result<()> {
+    for ip in &addresses.routed {
         let answer = pod::fetch(&installation.cluster.fabric().remote, *ip, objects::PORT);
         ensure!(answer.is_err(), "{ip} still answers");
     }

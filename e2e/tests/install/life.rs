@@ -58,9 +58,11 @@ fn it_comes_and_goes_and_leaves_nothing() -> Result<()> {
     assert_eq!(installation.addresses("routed")?, addresses.routed);
     assert_eq!(installation.addresses("flat")?, addresses.flat);
 
+    // the routers would wait for it, as they did above
+    let retracted = life::retract(installation, (&world.tor, &world.bird), &addresses)?;
     installation.uninstall(FRR, None)?;
-    let (flat, routed) = life::gone(installation, (&world.tor, &world.bird), &addresses)?;
-    println!("uninstalled: no answer after {flat:.1?}, no route after {routed:.1?}");
+    let (flat, _) = life::gone(installation, (&world.tor, &world.bird), &addresses)?;
+    println!("without advertisements no route after {retracted:.1?}; uninstalled, no answer after {flat:.1?}");
     for kind in ["crd", "clusterrole", "clusterrolebinding", "namespace", "priorityclass"] {
         let names = kubectl.run(&["get", kind, "-o", "name"])?;
         let left: Vec<&str> =
