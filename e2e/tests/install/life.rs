@@ -62,7 +62,9 @@ fn it_comes_and_goes_and_leaves_nothing() -> Result<()> {
     let retracted = life::retract(installation, (&world.tor, &world.bird), &addresses)?;
     installation.uninstall(FRR, None)?;
     let (flat, _) = life::gone(installation, (&world.tor, &world.bird), &addresses)?;
-    println!("without advertisements no route after {retracted:.1?}; uninstalled, no answer after {flat:.1?}");
+    println!(
+        "without advertisements no route after {retracted:.1?}; uninstalled, no answer after {flat:.1?}"
+    );
     for kind in ["crd", "clusterrole", "clusterrolebinding", "namespace", "priorityclass"] {
         let names = kubectl.run(&["get", kind, "-o", "name"])?;
         let left: Vec<&str> =
