@@ -49,6 +49,9 @@ pub struct Attributes {
     pub local_pref: Option<u32>,
     /// Communities, standard and large.
     pub communities: BTreeSet<Community>,
+    /// NEXT_HOP, of the prefix's family, in place of our own address. No plan asks for one, users'
+    /// FRRConfigurations do.
+    pub next_hop: Option<IpAddr>,
 }
 
 /// A session of this node.

@@ -47,7 +47,7 @@ const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
 /// A model as the product makes them: from an FRRConfiguration in which nothing is wrong.
 pub fn model() -> impl Strategy<Value = Model> {
     (configuration(), option::weighted(0.8, select(&LogLevel::ALL[..]))).prop_map(|(object, log)| {
-        let (mut model, problems) = frr::merge(&object, &BTreeMap::new());
+        let frr::Merged { mut model, problems, .. } = frr::merge(&frr::Sources::only(&object));
         assert!(problems.is_empty(), "{problems:?}");
         model.log = log;
         model
@@ -64,7 +64,7 @@ pub fn golden() -> Result<Vec<Model>> {
     cases.sort();
     let model = |case: &PathBuf| {
         let object: FRRConfiguration = serde_saphyr::from_str(&fs::read_to_string(case.join("in.yaml"))?)?;
-        Ok(frr::merge(&object, &BTreeMap::new()).0)
+        Ok(frr::merge(&frr::Sources::only(&object)).model)
     };
     cases.iter().map(model).collect()
 }

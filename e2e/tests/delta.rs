@@ -131,7 +131,11 @@ fn wired(kinds: &[Kind<'_>]) -> Model {
         for (name, policy) in &mut model.policies {
             if *external || name.as_str() == INTERNAL {
                 let communities = [Community::Standard(64512, *community)].into();
-                let attributes = Attributes { local_pref: Some(u32::from(*community)), communities };
+                let attributes = Attributes {
+                    local_pref: Some(u32::from(*community)),
+                    communities,
+                    ..Attributes::default()
+                };
                 policy.entries.insert(*place, Entry { class: Some(class), attributes });
             }
         }

@@ -25,6 +25,9 @@ impl Class {
             for community in &attributes.communities {
                 digest.update(format!(" {community}"));
             }
+            if let Some(next_hop) = attributes.next_hop {
+                digest.update(format!(" next-hop {next_hop}"));
+            }
             digest.update([0]);
         }
         let bytes = digest.finalize();
@@ -87,7 +90,10 @@ mod tests {
     fn class(content: &[(&str, Option<u32>, &[Community])]) -> ClassId {
         let neighbors = content.iter().map(|(name, local_pref, communities)| {
             let communities = communities.iter().copied().collect();
-            (Word::new(name).unwrap(), Arc::new(Attributes { local_pref: *local_pref, communities }))
+            (
+                Word::new(name).unwrap(),
+                Arc::new(Attributes { local_pref: *local_pref, communities, ..Attributes::default() }),
+            )
         });
         Class(neighbors.collect()).id()
     }

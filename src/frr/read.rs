@@ -156,6 +156,9 @@ impl Reader {
             self.maps.list(text);
             return true;
         }
+        if text.starts_with("ip prefix-list ") || text.starts_with("ipv6 prefix-list ") {
+            return self.maps.range(text);
+        }
         if let Some((vrf, asn)) = text.strip_prefix("router bgp ").and_then(instance) {
             self.routers.insert(vrf.clone(), Block { asn: Some(asn), ..Default::default() });
             self.place = Place::Router(vrf);
@@ -201,6 +204,8 @@ struct Block {
     active: BTreeMap<(Neighbor, Family), BTreeSet<String>>,
     networks: BTreeMap<ipnet::IpNet, ClassId>,
     bare_bfd: BTreeSet<Neighbor>,
+    /// Of each family; the two are one setting of ours.
+    imports: BTreeMap<Family, BTreeSet<Option<Word>>>,
 }
 
 impl Block {
@@ -250,6 +255,12 @@ impl Block {
                 true
             });
         }
+        if let Some(vrf) = text.strip_prefix("import vrf ") {
+            let vrf = if vrf == "default" { None } else { Word::new(vrf).ok() };
+            // `import vrf route-map NAME` is something else
+            return !vrf.as_ref().is_some_and(|vrf| vrf.as_str().contains(' '))
+                && self.imports.entry(family).or_default().insert(vrf);
+        }
         let name = text.strip_prefix("neighbor ").and_then(|text| text.split_once(' '));
         let Some((neighbor, rest)) = name.and_then(|(name, rest)| Some((neighbor(name)?, rest))) else {
             return false;
@@ -270,7 +281,10 @@ impl Block {
                 session.families.insert(family);
             }
         }
+        let of = |family| self.imports.get(&family).cloned().unwrap_or_default();
+        let (v4, v6): (BTreeSet<_>, BTreeSet<_>) = (of(Family::V4), of(Family::V6));
         Some(Router {
+            imports: v4.intersection(&v6).cloned().collect(),
             asn: self.asn?,
             id: self.id,
             prepared: self.prepared.len() == line::ROUTER.len(),

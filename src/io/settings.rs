@@ -10,6 +10,7 @@ use super::files::naming;
 use crate::{config::Kind, names::NodeName};
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
+use ipnet::IpNet;
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
 
 pub use flags::{LogLevel, TlsVersion};
@@ -40,6 +41,8 @@ pub struct Speaker {
     pub frr_vty_dir: Option<PathBuf>,
     /// The `frr.conf` to write.
     pub frr_conf: PathBuf,
+    /// What no BGP neighbour may tell us.
+    pub always_block: Vec<IpNet>,
 }
 
 /// What both have.
@@ -199,6 +202,7 @@ impl Speaker {
             ignore_exclude_lb: flags.ignore_exclude_lb,
             frr_vty_dir: Some(flags.frr_vty_dir).filter(|dir| !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
+            always_block: flags.always_block.unwrap_or_default(),
             common: common(flags.common, &set, from, ineffective)?,
         })
     }

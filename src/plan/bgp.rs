@@ -43,7 +43,11 @@ impl<'a> Sessions<'a> {
             .iter()
             .map(|(name, ad)| {
                 let communities = ad.communities.clone();
-                (name, &**ad, Arc::new(Attributes { local_pref: ad.local_pref, communities }))
+                (
+                    name,
+                    &**ad,
+                    Arc::new(Attributes { local_pref: ad.local_pref, communities, ..Attributes::default() }),
+                )
             })
             .collect();
         let of_pool = |(name, pool): (&'a PoolName, &'a Arc<crate::config::Pool>)| {
@@ -133,6 +137,7 @@ impl Session {
                 let both = Attributes {
                     local_pref: entry.get().local_pref.max(attributes.local_pref),
                     communities: entry.get().communities.union(&attributes.communities).copied().collect(),
+                    ..Attributes::default()
                 };
                 entry.insert(Arc::new(both));
             }

@@ -4,7 +4,7 @@
 
 use crate::{
     config::{self, Config, Kind, ObjectRef, Problems},
-    frr::{self, Built, Subject},
+    frr::{self, Built, Merged, Subject},
     io::{
         observe::{Change, Observed, Touched},
         write::{Event, Level},
@@ -12,7 +12,9 @@ use crate::{
     names::{NodeName, ServiceKey},
     net::Interfaces,
     plan::{self, Plan, Protocol, Reason, Verdict, Viewpoint},
+    world::Labels,
 };
+use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -38,6 +40,10 @@ pub(super) struct Announcer {
     /// The plan before this one, until it was told what is new.
     before: Option<Plan>,
     built: Option<Built>,
+    /// The last merge, but for its model.
+    merged: Merged,
+    /// What no neighbour may tell us.
+    block: Vec<IpNet>,
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
@@ -55,7 +61,7 @@ pub(super) struct Desired {
 impl Announcer {
     /// Nothing known yet.
     #[must_use]
-    pub(super) fn new(me: Viewpoint, log: frr::LogLevel, observed: Observed) -> Self {
+    pub(super) fn new(me: Viewpoint, log: frr::LogLevel, block: Vec<IpNet>, observed: Observed) -> Self {
         Self {
             me,
             log,
@@ -68,6 +74,8 @@ impl Announcer {
             plan: Plan::default(),
             before: None,
             built: None,
+            merged: Merged::default(),
+            block,
             decided: false,
             stale: true,
         }
@@ -109,12 +117,21 @@ impl Announcer {
         let facts = self.observed.world.nodes.get(node);
         let home = frr::Home { node, addresses: facts.map_or(&[], |facts| &facts.addresses) };
         let built = frr::build(&home, plan, &self.config, self.built.as_ref());
-        let (mut model, unfit) = frr::merge(&built.object, &self.observed.input.frr_configurations);
-        model.log = Some(self.log);
+        let none = Labels::default();
+        let labels = facts.map_or(&none, |facts| &facts.labels);
+        let mut merged = frr::merge(&frr::Sources {
+            ours: &built.object,
+            users: &self.observed.input.frr_configurations,
+            selects: &|selector| selector.matches(labels),
+            block: &self.block,
+            last: &self.merged.standing,
+        });
         self.unfit = built.problems.clone();
-        self.unfit.extend(built.blame(unfit));
+        self.unfit.extend(built.blame(merged.problems.clone()));
         self.built = Some(built);
-        model
+        let model = std::mem::take(&mut merged.model);
+        self.merged = merged;
+        frr::Model { log: Some(self.log), ..model }
     }
 
     /// Peers of a node without FRR have a problem, and nothing is built.
@@ -164,9 +181,14 @@ impl Announcer {
             let of = |(key, _, ip): (&ServiceKey, Protocol, IpAddr)| {
                 prefix.contains(&ip).then(|| ObjectRef { kind: Kind::Service, name: key.to_string() })
             };
-            return self.announced().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect();
+            let services: BTreeSet<_> = self.announced().filter_map(of).collect();
+            return services.into_iter().chain(self.merged.owners(subject)).collect();
         }
         let owner = self.built.as_ref().and_then(|built| built.owner(subject));
+        let users: Vec<_> = self.merged.owners(subject).collect();
+        if owner.is_none() && !users.is_empty() {
+            return users;
+        }
         vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
     }
 

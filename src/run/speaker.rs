@@ -62,7 +62,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         frr: settings.frr_vty_dir.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
-    let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
+    let (log, block) = (frr_log(common.log_level), settings.always_block.clone());
+    let mut announcer = Announcer::new(me, log, block, Observed::new(Role::Speaker));
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
