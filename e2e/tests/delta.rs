@@ -119,6 +119,7 @@ fn wired(kinds: &[Kind<'_>]) -> Model {
         prepared: true,
         sessions: [(neighbor(EXTERNAL), session(65001)), (neighbor(INTERNAL), session(64512))].into(),
         networks: BTreeMap::new(),
+        imports: BTreeSet::new(),
     };
     let mut model = Model::default();
     for name in [EXTERNAL, INTERNAL] {

@@ -160,7 +160,8 @@ impl Reader {
             return self.maps.range(text);
         }
         if let Some((vrf, asn)) = text.strip_prefix("router bgp ").and_then(instance) {
-            self.routers.insert(vrf.clone(), Block { asn: Some(asn), ..Default::default() });
+            // our file comes back to an instance
+            self.routers.entry(vrf.clone()).or_default().asn = Some(asn);
             self.place = Place::Router(vrf);
             return true;
         }

@@ -78,6 +78,11 @@ impl Draft {
         mut self,
         block: &[IpNet],
     ) -> (Model, BTreeMap<Subject, BTreeSet<String>>, Problems) {
+        let importer = self.model.routers.values().find(|router| !router.imports.is_empty());
+        if let Some(asn) = importer.map(|router| router.asn) {
+            // FRR makes one itself as soon as something is imported, and would not let it go
+            self.model.routers.entry(None).or_insert_with(|| Router::new(asn, None));
+        }
         let hops = self.hearing.iter().map(|(policy, hearing)| (policy, &hearing.next_hops)).collect();
         self.telling.settle(&hops, &mut self.model);
         let sessions: Vec<(Word, BTreeSet<Family>)> = self
@@ -92,6 +97,20 @@ impl Draft {
             hear::settle(&policy, &families, &heard, block, &mut self.model);
         }
         (self.model, self.owners, Problems::default())
+    }
+}
+
+impl Router {
+    /// An instance without anything in it.
+    const fn new(asn: Asn, id: Option<Ipv4Addr>) -> Self {
+        Self {
+            asn,
+            id,
+            prepared: true,
+            sessions: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            imports: BTreeSet::new(),
+        }
     }
 }
 
@@ -155,14 +174,7 @@ impl Part<'_> {
             self.faults.add(format!("{at}.evpn"), "is not implemented yet and has no effect");
         }
         let imports = self.imports(router, at);
-        let empty = || Router {
-            asn,
-            id,
-            prepared: true,
-            sessions: BTreeMap::new(),
-            networks: BTreeMap::new(),
-            imports: BTreeSet::new(),
-        };
+        let empty = || Router::new(asn, id);
         let existing = self.draft.model.routers.entry(vrf.clone()).or_insert_with(empty);
         if existing.asn != asn {
             let what = format!("different asns: {} and {asn}", existing.asn);
