@@ -65,7 +65,12 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
         let started = Frr::start(&warden, &two, Listens::No, &text)?;
         for daemon in ["bgpd", "bfdd"] {
             let driven = running_config(driven.vty_dir(), daemon).await?;
-            let started = running_config(started.vty_dir(), daemon).await?;
+            let mut started = running_config(started.vty_dir(), daemon).await?;
+            if daemon == "bfdd" {
+                // vtysh reads prefix-lists to every daemon; bgpd alone has a use for them
+                started =
+                    started.lines().filter(|l| !l.contains(" prefix-list ")).collect::<Vec<_>>().join("\n");
+            }
             assert_same(&driven, &started, || format!("{daemon}, {}", what()));
         }
         for (way, frr) in [("driven", &driven), ("started", &started)] {
