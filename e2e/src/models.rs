@@ -58,8 +58,8 @@ const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
 pub fn model() -> impl Strategy<Value = Model> {
     let block = subsequence(BLOCKED.to_vec(), 0..=BLOCKED.len());
     let log = option::weighted(0.8, select(&LogLevel::ALL[..]));
-    let user = option::weighted(0.5, configuration("user"));
-    (configuration("metallb-n1"), user, prop::bool::weighted(0.3), block, log).prop_map(
+    let user = option::weighted(0.5, configuration("user", 1));
+    (configuration("metallb-n1", 3), user, prop::bool::weighted(0.3), block, log).prop_map(
         |(ours, user, blocking, block, log)| {
             let users = user.into_iter().map(|user| ("user".to_owned(), user)).collect();
             let block: Vec<_> =
@@ -89,10 +89,11 @@ pub fn golden() -> Result<Vec<Model>> {
 }
 
 /// An FRRConfiguration in which nothing is wrong, but for what its neighbours have in common with those of another.
-pub fn configuration(name: &'static str) -> impl Strategy<Value = FRRConfiguration> {
+pub fn configuration(name: &'static str, peers: usize) -> impl Strategy<Value = FRRConfiguration> {
     let vrfs = subsequence(vec!["", "red", "blue"], 0..=3);
-    let routers = vrfs.prop_flat_map(|vrfs| {
-        let router = |vrf: &&'static str| router(vrf, vrfs.iter().copied().filter(|v| v != vrf).collect());
+    let routers = vrfs.prop_flat_map(move |vrfs| {
+        let router =
+            |vrf: &&'static str| router(vrf, vrfs.iter().copied().filter(|v| v != vrf).collect(), peers);
         vrfs.iter().map(router).collect::<Vec<_>>()
     });
     let profiles = PROFILES.into_iter().map(profile).collect::<Vec<_>>();
@@ -113,12 +114,12 @@ pub fn configuration(name: &'static str) -> impl Strategy<Value = FRRConfigurati
     })
 }
 
-fn router(vrf: &'static str, others: Vec<&'static str>) -> impl Strategy<Value = FRRRouter> {
+fn router(vrf: &'static str, others: Vec<&'static str>, peers: usize) -> impl Strategy<Value = FRRRouter> {
     let most = others.len();
     let imports = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(others, 0..=most)];
     let asn = prop_oneof![9 => Just(64512u32), 1 => Just(4_200_000_001)];
     let id = select(&["", "", "192.0.2.250", "192.0.2.251"][..]);
-    let peers = subsequence(PEERS.to_vec(), 0..=4);
+    let peers = subsequence(PEERS.to_vec(), 0..=peers);
     (asn, id, peers, imports).prop_flat_map(move |(asn, id, peers, imports)| {
         let neighbors: Vec<_> = peers.into_iter().map(|peer| neighbor(peer, asn)).collect();
         let import = |vrf: &&str| FRRImport { vrf: if vrf.is_empty() { "default" } else { vrf }.to_owned() };

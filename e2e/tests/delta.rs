@@ -86,6 +86,12 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
             Ok(std::fs::read_to_string(driven.conf())? == text)
         })?;
         started.stop()?;
+        eprintln!(
+            "CASE {case} go {t1:?} check {t3:?} all {:?} imports {} lists {}",
+            t0.elapsed(),
+            model.routers.values().filter(|r| !r.imports.is_empty()).count(),
+            model.lists.len()
+        );
         before = model;
     }
     driver.stop().await;
