@@ -13,6 +13,7 @@ mod delta;
 mod line;
 mod merge;
 mod range;
+mod raw;
 mod read;
 mod render;
 
@@ -21,6 +22,7 @@ pub use class::{Class, ClassId};
 pub use delta::{Daemon, Line, Step, Subject, delta};
 pub use merge::{Merged, Sources, Standing, merge};
 pub use range::{Bounds, NotARange, Range};
+pub use raw::{RawLine, written};
 pub use read::{Found, read};
 pub use render::render;
 
@@ -54,6 +56,8 @@ pub struct Model {
     pub guard: bool,
     /// BGP instances by VRF; `None` is the default one.
     pub routers: BTreeMap<Option<Word>, Router>,
+    /// Lines of users that there is no room for above; never in a model that was read back.
+    pub raw: Vec<RawLine>,
 }
 
 /// `log stdout`.

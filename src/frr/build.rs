@@ -52,7 +52,8 @@ impl Built {
             | Subject::Router(_)
             | Subject::List(_)
             | Subject::Class(_)
-            | Subject::Prefix(..) => None,
+            | Subject::Prefix(..)
+            | Subject::Raw(_) => None,
         }
     }
 }

@@ -40,6 +40,8 @@ pub enum Subject {
     Prefix(Option<Word>, IpNet),
     /// A BFD profile.
     BfdProfile(Word),
+    /// Raw configuration of this object.
+    Raw(String),
 }
 
 /// A line of configuration.

@@ -36,6 +36,8 @@ pub struct Sources<'a> {
     pub users: &'a BTreeMap<String, api::FRRConfiguration>,
     /// Whether this node is one of those that a selector is for.
     pub selects: &'a dyn Fn(&Selector) -> bool,
+    /// Lines for FRR that belong to no FRRConfiguration: the name of the object that has them, and the text.
+    pub extras: Option<(&'a str, &'a str)>,
     /// What no neighbour may tell us.
     pub block: &'a [IpNet],
     /// What stood after the merge before this one.
@@ -55,7 +57,7 @@ impl<'a> Sources<'a> {
     /// Our own object, and nothing else.
     #[must_use]
     pub fn only(ours: &'a api::FRRConfiguration) -> Self {
-        Self { ours, users: &NOBODY, selects: &|_| true, block: &[], last: &NOTHING }
+        Self { ours, users: &NOBODY, selects: &|_| true, extras: None, block: &[], last: &NOTHING }
     }
 }
 
@@ -77,8 +79,13 @@ pub struct Merged {
 
 impl Merged {
     /// The users' objects that asked for `subject`.
-    pub fn owners(&self, subject: &Subject) -> impl Iterator<Item = ObjectRef> {
-        self.owners.get(subject).into_iter().flatten().map(|name| object(name))
+    pub fn owners<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = ObjectRef> + 'a {
+        let raw = match subject {
+            Subject::Raw(name) => Some(name),
+            _ => None,
+        };
+        let names = self.owners.get(subject).into_iter().flatten();
+        names.chain(raw).map(|name| object(name))
     }
 }
 
@@ -129,8 +136,10 @@ pub fn merge(sources: &Sources<'_>) -> Merged {
             _ => next,
         };
     }
-    let (model, owners, faults) = draft.finish(sources.block);
-    problems.extend(faults);
+    if let Some((name, text)) = sources.extras {
+        draft.extras(name, text, &mut problems);
+    }
+    let (model, owners) = draft.finish(sources.block);
     Merged { model, problems, standing: Standing(standing), owners }
 }
 

@@ -278,8 +278,9 @@ impl Block {
         for ((neighbor, family), lines) in self.active {
             let wanted = policy_name(&neighbor, vrf).map(|policy| line::activation(&neighbor, &policy));
             let whole = wanted.is_some_and(|wanted| wanted.iter().all(|line| lines.contains(line)));
-            if let Some(session) = self.sessions.get_mut(&neighbor).filter(|_| whole) {
-                session.families.insert(family);
+            match self.sessions.get_mut(&neighbor).filter(|_| whole) {
+                Some(session) => drop(session.families.insert(family)),
+                None => foreign.extend(lines.into_iter().map(|line| format!("  {line}"))),
             }
         }
         let of = |family| self.imports.get(&family).cloned().unwrap_or_default();

@@ -3,7 +3,7 @@
 //! The templates loop and test; every line that FRR could spell in another way comes from the same place as the
 //! lines of a delta.
 
-use super::{ClassId, Model, Policy, line, policy_name};
+use super::{ClassId, Model, Policy, line, policy_name, raw};
 use crate::net::Family;
 use serde::Serialize;
 use std::fmt::Write;
@@ -25,7 +25,9 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&'static str>::new());
     tera.add_raw_templates(TEMPLATES)?;
-    tera.render("frr.conf.tera", &Context::from_serialize(&Page::of(model))?)
+    let mut text = tera.render("frr.conf.tera", &Context::from_serialize(&Page::of(model))?)?;
+    text.push_str(&raw::print(&model.raw));
+    Ok(text)
 }
 
 #[derive(Serialize)]

@@ -472,6 +472,7 @@ end
             "route-map FERROLB-000000000000000a permit 10",
             " set large-community 4294967295:0:11",
             " neighbor 10.0.0.1 bfd",
+            "  neighbor 10.0.0.1 activate",
         ]
     );
 }

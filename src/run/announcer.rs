@@ -123,6 +123,7 @@ impl Announcer {
             ours: &built.object,
             users: &self.observed.input.frr_configurations,
             selects: &|selector| selector.matches(labels),
+            extras: None,
             block: &self.block,
             last: &self.merged.standing,
         });

@@ -21,7 +21,7 @@ pub(super) fn open(from: &Policies, to: &Policies, steps: &mut Vec<Step>) -> Mov
     for (name, wanted) in to {
         let subject = Subject::Policy(name.clone());
         let had = from.get(name);
-        if !had.is_some_and(|had| had.inbound) {
+        if wanted.inbound && !had.is_some_and(|had| had.inbound) {
             let text = format!("route-map {name}-in deny {}", Policy::INBOUND);
             steps.push(Step::plain(vec![text], &subject));
         }

@@ -94,7 +94,7 @@ impl At<'_> {
         let mut lines = Vec::new();
         let mut late = Vec::new();
         let own = |text: String| Line { text, subject: self.subject() };
-        if !had.is_some_and(|had| had.prepared) {
+        if wanted.prepared && !had.is_some_and(|had| had.prepared) {
             lines.extend(line::ROUTER.map(|text| own(text.to_owned())));
         }
         match (had.and_then(|had| had.id), wanted.id) {

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     api,
     config::{self, Problems},
-    frr::{BfdProfile, Model, Policy, Router, Subject, policy_name},
+    frr::{BfdProfile, Model, Policy, RawLine, Router, Subject, policy_name, raw},
     names::{Asn, Word},
     net::Family,
 };
@@ -39,6 +39,8 @@ pub(super) struct Draft {
     /// Sessions that we asked for ourselves.
     own: BTreeSet<Word>,
     owners: BTreeMap<Subject, BTreeSet<String>>,
+    /// By priority, then by name.
+    raw: BTreeMap<(i64, String), Vec<RawLine>>,
 }
 
 impl Draft {
@@ -67,17 +69,23 @@ impl Draft {
         };
         part.profiles(&object.spec.bgp.bfd_profiles);
         part.routers(&object.spec.bgp.routers);
-        if !object.spec.raw.raw_config.is_empty() {
-            faults.add("spec.raw", "is not implemented yet and has no effect");
+        match raw::parse(&object.spec.raw.raw_config, name) {
+            Ok(lines) => drop(self.raw.insert((object.spec.raw.priority, name.to_owned()), lines)),
+            Err(fault) => faults.add("spec.raw.rawConfig", fault),
         }
         faults.problems
     }
 
+    /// Adds raw lines of another object, after all others.
+    pub(super) fn extras(&mut self, name: &str, text: &str, problems: &mut Problems) {
+        match raw::parse(text, name) {
+            Ok(lines) => drop(self.raw.insert((i64::MAX, name.to_owned()), lines)),
+            Err(fault) => problems.add(super::object(name), "", fault),
+        }
+    }
+
     /// What has all objects in it.
-    pub(super) fn finish(
-        mut self,
-        block: &[IpNet],
-    ) -> (Model, BTreeMap<Subject, BTreeSet<String>>, Problems) {
+    pub(super) fn finish(mut self, block: &[IpNet]) -> (Model, BTreeMap<Subject, BTreeSet<String>>) {
         let importer = self.model.routers.values().find(|router| !router.imports.is_empty());
         if let Some(asn) = importer.map(|router| router.asn) {
             // FRR makes one itself as soon as something is imported, and would not let it go
@@ -96,7 +104,8 @@ impl Draft {
             let heard = self.hearing.remove(&policy).unwrap_or_default();
             hear::settle(&policy, &families, &heard, block, &mut self.model);
         }
-        (self.model, self.owners, Problems::default())
+        let raw = self.raw.into_values().flatten().collect();
+        (raw::overlay(self.model, raw), self.owners)
     }
 }
 

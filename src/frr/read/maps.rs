@@ -46,6 +46,14 @@ const WELL_KNOWN: [(&str, Community); 17] = [
 impl Maps {
     /// `route-map NAME ACTION NUMBER`.
     pub(super) fn entry(&mut self, head: &str) {
+        // one entry of a number: FRR changes what it does
+        let words: Vec<&str> = head.split(' ').collect();
+        if let [map, name, action, number] = words[..] {
+            let other = if action == "permit" { "deny" } else { "permit" };
+            if let Some(lines) = self.entries.remove(&format!("{map} {name} {other} {number}")) {
+                self.entries.insert(head.to_owned(), lines);
+            }
+        }
         self.entries.entry(head.to_owned()).or_default();
     }
 
