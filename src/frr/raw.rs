@@ -135,15 +135,22 @@ fn opens(path: &[String], line: &str) -> bool {
 }
 
 impl RawLine {
-    /// The line that takes it back; `None` for one that only leads to others.
+    /// The lines of which the first that is taken takes it back; none for one that only leads to others.
     #[must_use]
-    pub fn undo(&self) -> Option<String> {
+    pub fn undo(&self) -> Vec<String> {
         if let Some(positive) = self.text.strip_prefix("no ") {
-            return Some(positive.to_owned());
+            return vec![positive.to_owned()];
         }
         let shared = ["address-family ", "interface ", "vrf "];
         let leads = self.text == "bfd" || shared.iter().any(|words| self.text.starts_with(words));
-        (!(opens(&self.path, &self.text) && leads)).then(|| format!("no {}", self.text))
+        if leads && opens(&self.path, &self.text) {
+            return Vec::new();
+        }
+        let mut lines = vec![format!("no {}", self.text)];
+        if let Some((before, _)) = self.text.split_once("description ") {
+            lines.push(format!("no {before}description"));
+        }
+        lines
     }
 }
 
@@ -282,7 +289,7 @@ no log stdout
              > no log stdout"#]]
         .assert_eq(&shown.join("\n"));
         assert_eq!(written(&format!("router bgp 1\n{}", print(&lines))), lines);
-        let undo: Vec<_> = lines.iter().filter_map(RawLine::undo).collect();
+        let undo: Vec<_> = lines.iter().flat_map(RawLine::undo).collect();
         assert!(undo.contains(&"log stdout".to_owned()) && undo.contains(&"no profile a".to_owned()));
         assert!(!undo.iter().any(|line| line.contains("address-family") || line == "no vrf red"));
     }

@@ -204,7 +204,7 @@ impl Driver {
         let start = now();
         let mut lines = Vec::new();
         if raw {
-            self.raw.shed(&wanted.raw, &mut lines).await;
+            self.raw.shed(&wanted.raw, &mut lines, &self.reports).await;
         }
         for group in steps.chunk_by(|a, b| a.daemon == b.daemon && a.undo.is_none() && b.undo.is_none()) {
             let Some(daemon) = group.first().map(|step| step.daemon) else { continue };

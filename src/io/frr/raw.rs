@@ -45,15 +45,30 @@ impl Raw {
     }
 
     /// Takes back what is no longer wanted, before the model changes.
-    pub(super) async fn shed(&mut self, wanted: &[RawLine], sent: &mut Vec<String>) {
+    pub(super) async fn shed(
+        &mut self,
+        wanted: &[RawLine],
+        sent: &mut Vec<String>,
+        reports: &mpsc::Sender<Report>,
+    ) {
         let gone: Vec<RawLine> = self.taken.iter().filter(|line| !has(wanted, line)).cloned().collect();
         let mut daemons = self.daemons(!gone.is_empty()).await;
         // what stands under a line goes before it
         for line in gone.iter().rev() {
-            if let Some(undo) = line.undo() {
-                // one that nobody has any more is as good as gone
-                let _ = offer(&mut daemons, &line.path, &undo).await;
-                sent.push(undo);
+            let mut refused = None;
+            for undo in line.undo() {
+                sent.push(undo.clone());
+                match offer(&mut daemons, &line.path, &undo).await {
+                    Ok(()) => {
+                        refused = None;
+                        break;
+                    }
+                    Err(answer) => refused = Some((undo, answer)),
+                }
+            }
+            if let Some((line, answer)) = refused {
+                // it stays, or is gone already; nobody left to tell is no reason to stop
+                let _ = reports.send(Report::Remarked { line, answer }).await;
             }
         }
         self.taken.retain(|line| !gone.contains(line));
