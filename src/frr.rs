@@ -14,14 +14,18 @@ mod extras;
 mod identity;
 mod line;
 mod merge;
+mod range;
+mod raw;
 mod read;
 mod render;
 
 pub use build::{Built, Elsewhere, Home, build};
 pub use class::{Class, ClassId};
 pub use delta::{Daemon, Line, Step, Subject, delta};
-pub use extras::{blame_extras, extras};
-pub use merge::merge;
+pub use extras::{EXTRAS, blame_extras, or_extras};
+pub use merge::{Merged, Sources, Standing, merge};
+pub use range::{Bounds, NotARange, Range};
+pub use raw::{RawLine, written};
 pub use read::{Found, read};
 pub use render::render;
 
@@ -49,8 +53,14 @@ pub struct Model {
     pub classes: BTreeSet<ClassId>,
     /// Inbound and outbound route-maps, by what precedes `-in` and `-out` in their names.
     pub policies: BTreeMap<Word, Policy>,
+    /// Prefix-lists of the inbound route-maps.
+    pub lists: BTreeMap<ListName, BTreeMap<u32, Range>>,
+    /// Whether there is the list of all our tags, which inbound route-maps take off.
+    pub guard: bool,
     /// BGP instances by VRF; `None` is the default one.
     pub routers: BTreeMap<Option<Word>, Router>,
+    /// Lines of users that there is no room for above; never in a model that was read back.
+    pub raw: Vec<RawLine>,
 }
 
 /// `log stdout`.
@@ -146,6 +156,8 @@ pub struct Router {
     pub sessions: BTreeMap<Neighbor, Session>,
     /// `network` lines, and the class of each.
     pub networks: BTreeMap<IpNet, ClassId>,
+    /// VRFs whose routes come into this one.
+    pub imports: BTreeSet<Option<Word>>,
 }
 
 /// Everything about a neighbour but what it is told.
@@ -192,11 +204,13 @@ pub enum GracefulRestart {
     On,
 }
 
-/// The route-maps of one neighbour: `ID-in` lets nothing in, `ID-out` has an entry for each class.
+/// The route-maps of one neighbour: `ID-in` lets in what its gates do, `ID-out` has an entry for each class.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Whether `ID-in` has its `deny 20`. It always has where we made it; others may add entries before.
     pub inbound: bool,
+    /// Entries of `ID-in` before that, by sequence number.
+    pub gates: BTreeMap<u16, Gate>,
     /// Entries of `ID-out`, by sequence number. After them comes a `deny`, so that the map always exists.
     pub entries: BTreeMap<u16, Entry>,
 }
@@ -206,6 +220,24 @@ impl Policy {
     pub const LAST: u16 = u16::MAX;
     /// The sequence number of the `deny` in `ID-in`, as MetalLB has it.
     pub const INBOUND: u16 = 20;
+}
+
+/// An entry of an in-map.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Gate {
+    /// Whether what matches comes in, our tags taken off.
+    pub permit: bool,
+    /// The list that it matches.
+    pub list: ListName,
+}
+
+/// The name of a prefix-list; each family has its own names.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListName {
+    /// The family of its prefixes.
+    pub family: Family,
+    /// The name.
+    pub name: Word,
 }
 
 /// A permit entry of an out-map.

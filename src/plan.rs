@@ -53,6 +53,9 @@ pub struct Attributes {
     pub med: Option<u32>,
     /// How often our AS is prepended.
     pub prepend: Option<u8>,
+    /// NEXT_HOP, of the prefix's family, in place of our own address. No plan asks for one, users'
+    /// FRRConfigurations do.
+    pub next_hop: Option<IpAddr>,
 }
 
 /// A session of this node.

@@ -22,7 +22,6 @@ use ferrolb::{
 };
 use proptest::{prelude::*, sample::select, strategy::Union};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// An object with some of `fields`, each with one of its values.
 fn object(
@@ -178,7 +177,7 @@ proptest! {
             config = now;
             let plan = plan(&me, &config, &world, &[node.clone()].into());
             let built = frr::build(&home, &plan, &config, last.as_ref());
-            let (model, problems) = frr::merge(&built.object, &BTreeMap::new());
+            let frr::Merged { model, problems, .. } = frr::merge(&frr::Sources::only(&built.object));
             prop_assert!(problems.is_empty(), "{problems:#?}");
             // And nobody is lost without a word: every peer has its session, or a problem of its own.
             let sessions: usize = model.routers.values().map(|router| router.sessions.len()).sum();

@@ -3,14 +3,14 @@
 use anyhow::Result;
 use ferrolb::{
     api::{
-        Duration, FRRAdvertise, FRRAllowMode, FRRAllowedOut, FRRBfdProfile, FRRBgp, FRRCommunity,
-        FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRLocalPref, FRRNeighbor, FRRPrefix,
-        FRRRouter,
+        Duration, FRRAdvertise, FRRAllowMode, FRRAllowedIn, FRRAllowedOut, FRRBfdProfile, FRRBgp,
+        FRRCommunity, FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRImport, FRRLocalPref,
+        FRRNeighbor, FRRNextHop, FRRPrefix, FRRPrefixSelector, FRRReceive, FRRRouter,
     },
     frr::{self, LogLevel, Model},
 };
 use proptest::{
-    collection::{btree_map, vec},
+    collection::btree_map,
     option,
     prelude::*,
     sample::{select, subsequence},
@@ -31,6 +31,16 @@ const PREFIXES: [&str; 12] = [
     "2001:db8:2::7/128",
     "2001:db8::/48",
 ];
+const BLOCKED: [&str; 3] = ["10.96.0.0/12", "10.0.0.1/32", "fd00:10::/64"];
+const ACCEPTED: [(&str, u32, u32); 7] = [
+    ("10.0.0.0/8", 0, 24),
+    ("10.0.0.0/8", 16, 0),
+    ("10.1.0.0/16", 16, 16),
+    ("10.1.0.0/16", 24, 32),
+    ("192.0.2.1/32", 0, 32),
+    ("2001:db8::/32", 48, 64),
+    ("2001:db8:7::7/128", 0, 0),
+];
 const PEERS: [&str; 6] = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8:f::1", "eth1", "eth2"];
 const COMMUNITIES: [&str; 8] = [
     "64512:1",
@@ -46,12 +56,21 @@ const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
 
 /// A model as the product makes them: from an FRRConfiguration in which nothing is wrong.
 pub fn model() -> impl Strategy<Value = Model> {
-    (configuration(), option::weighted(0.8, select(&LogLevel::ALL[..]))).prop_map(|(object, log)| {
-        let (mut model, problems) = frr::merge(&object, &BTreeMap::new());
-        assert!(problems.is_empty(), "{problems:?}");
-        model.log = log;
-        model
-    })
+    let block = subsequence(BLOCKED.to_vec(), 0..=BLOCKED.len());
+    let log = option::weighted(0.8, select(&LogLevel::ALL[..]));
+    let user = option::weighted(0.5, configuration("user", 1));
+    (configuration("metallb-n1", 3), user, prop::bool::weighted(0.3), block, log).prop_map(
+        |(ours, user, blocking, block, log)| {
+            let users = user.into_iter().map(|user| ("user".to_owned(), user)).collect();
+            let block: Vec<_> =
+                block.into_iter().filter_map(|p| p.parse().ok()).filter(|_| blocking).collect();
+            let sources = frr::Sources { users: &users, block: &block, ..frr::Sources::only(&ours) };
+            let frr::Merged { mut model, problems, .. } = frr::merge(&sources);
+            assert!(problems.iter().all(|p| p.object.name == "user"), "{problems:?}");
+            model.log = log;
+            model
+        },
+    )
 }
 
 /// The models of the product's golden cases.
@@ -64,22 +83,26 @@ pub fn golden() -> Result<Vec<Model>> {
     cases.sort();
     let model = |case: &PathBuf| {
         let object: FRRConfiguration = serde_saphyr::from_str(&fs::read_to_string(case.join("in.yaml"))?)?;
-        Ok(frr::merge(&object, &BTreeMap::new()).0)
+        Ok(frr::merge(&frr::Sources::only(&object)).model)
     };
     cases.iter().map(model).collect()
 }
 
-/// An FRRConfiguration in which nothing is wrong.
-pub fn configuration() -> impl Strategy<Value = FRRConfiguration> {
+/// An FRRConfiguration in which nothing is wrong, but for what its neighbours have in common with those of another.
+pub fn configuration(name: &'static str, peers: usize) -> impl Strategy<Value = FRRConfiguration> {
     let vrfs = subsequence(vec!["", "red", "blue"], 0..=3);
-    let routers = vrfs.prop_flat_map(|vrfs| vrfs.into_iter().map(router).collect::<Vec<_>>());
+    let routers = vrfs.prop_flat_map(move |vrfs| {
+        let router =
+            |vrf: &&'static str| router(vrf, vrfs.iter().copied().filter(|v| v != vrf).collect(), peers);
+        vrfs.iter().map(router).collect::<Vec<_>>()
+    });
     let profiles = PROFILES.into_iter().map(profile).collect::<Vec<_>>();
-    (routers, profiles).prop_map(|(routers, bfd_profiles)| {
+    (routers, profiles).prop_map(move |(routers, bfd_profiles)| {
         let spec = FRRConfigurationSpec {
             bgp: FRRBgp { routers, bfd_profiles: bfd_profiles.into_iter().flatten().collect() },
             ..Default::default()
         };
-        let mut object = FRRConfiguration::new("metallb-n1", spec);
+        let mut object = FRRConfiguration::new(name, spec);
         // a profile that is not there cannot be named
         let bgp = &mut object.spec.bgp;
         for neighbor in bgp.routers.iter_mut().flat_map(|router| &mut router.neighbors) {
@@ -91,13 +114,18 @@ pub fn configuration() -> impl Strategy<Value = FRRConfiguration> {
     })
 }
 
-fn router(vrf: &'static str) -> impl Strategy<Value = FRRRouter> {
+fn router(vrf: &'static str, others: Vec<&'static str>, peers: usize) -> impl Strategy<Value = FRRRouter> {
+    let most = others.len();
+    let imports = prop_oneof![3 => Just(Vec::new()), 1 => subsequence(others, 0..=most)];
     let asn = prop_oneof![9 => Just(64512u32), 1 => Just(4_200_000_001)];
     let id = select(&["", "", "192.0.2.250", "192.0.2.251"][..]);
-    let peers = subsequence(PEERS.to_vec(), 0..=4);
-    (asn, id, peers).prop_flat_map(move |(asn, id, peers)| {
+    let peers = subsequence(PEERS.to_vec(), 0..=peers);
+    (asn, id, peers, imports).prop_flat_map(move |(asn, id, peers, imports)| {
         let neighbors: Vec<_> = peers.into_iter().map(|peer| neighbor(peer, asn)).collect();
+        let import = |vrf: &&str| FRRImport { vrf: if vrf.is_empty() { "default" } else { vrf }.to_owned() };
+        let imports: Vec<_> = imports.iter().map(import).collect();
         neighbors.prop_map(move |neighbors| FRRRouter {
+            imports: imports.clone(),
             asn,
             id: id.to_owned(),
             vrf: vrf.to_owned(),
@@ -127,13 +155,13 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
         option::of(select(&[(60u64, 180u64), (0, 0), (3, 9), (30, 40), (10, 30)][..])),
         option::of(select(&[1u64, 10, 30, 60, 120][..])),
     );
-    (who, text, numbers, any::<bool>(), advertise(peer)).prop_map(
+    (who, text, numbers, any::<bool>(), (advertise(peer), receive(), next_hop())).prop_map(
         move |(
             ((number, dynamic_asn), local, multihop, dual),
             (password, source, bfd),
             (port, timers, connect),
             gr,
-            tell,
+            (tell, to_receive, next_hop),
         )| {
             let internal = number == asn || dynamic_asn == Some(FRRDynamicAsn::Internal);
             let (address, interface) = if numbered { (peer, "") } else { ("", peer) };
@@ -153,7 +181,14 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
                 ebgp_multi_hop: multihop,
                 bfd_profile: bfd.unwrap_or_default().to_owned(),
                 enable_graceful_restart: gr,
-                to_advertise: tell.out(both),
+                to_advertise: FRRAdvertise {
+                    next_hop: FRRNextHop {
+                        ipv4: if both || !peer.contains(':') { next_hop.ipv4 } else { String::new() },
+                        ipv6: if both || peer.contains(':') { next_hop.ipv6 } else { String::new() },
+                    },
+                    ..tell.out(both)
+                },
+                to_receive,
                 dual_stack_address_family: dual,
                 local_asn: if local && !internal { 65123 } else { 0 },
                 ..Default::default()
@@ -162,17 +197,38 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
     )
 }
 
+/// What a neighbour may tell.
+fn receive() -> impl Strategy<Value = FRRReceive> {
+    let selector =
+        |(prefix_, ge, le): (&str, u32, u32)| FRRPrefixSelector { prefix: prefix(prefix_), le, ge };
+    let some = subsequence(ACCEPTED.to_vec(), 0..=ACCEPTED.len());
+    let allowed = (some, prop::bool::weighted(0.2)).prop_map(move |(some, all)| FRRAllowedIn {
+        prefixes: some.into_iter().map(selector).collect(),
+        mode: if all { FRRAllowMode::All } else { FRRAllowMode::Filtered },
+    });
+    option::weighted(0.4, allowed).prop_map(|allowed| FRRReceive { allowed: allowed.unwrap_or_default() })
+}
+
+/// What a neighbour is told to send to.
+fn next_hop() -> impl Strategy<Value = FRRNextHop> {
+    let v4 = option::weighted(0.2, Just("192.0.2.77"));
+    (v4, option::weighted(0.2, Just("2001:DB8:f:0::77"))).prop_map(|(v4, v6)| FRRNextHop {
+        ipv4: v4.unwrap_or_default().to_owned(),
+        ipv6: v6.unwrap_or_default().to_owned(),
+    })
+}
+
 /// What a neighbour is told.
 fn advertise(peer: &'static str) -> impl Strategy<Value = Telling> {
     let prefixes = subsequence(PREFIXES.to_vec(), 0..=PREFIXES.len());
     let preference = btree_map(select(&PREFIXES[..]), select(&[50u32, 150][..]), 0..4);
-    let communities = vec((select(&COMMUNITIES[..]), subsequence(PREFIXES.to_vec(), 1..5)), 0..4);
+    let communities = btree_map(select(&COMMUNITIES[..]), subsequence(PREFIXES.to_vec(), 1..5), 0..4);
     (prefixes, preference, communities, prop::bool::weighted(0.1))
         .prop_map(move |generated| Telling { peer, generated })
 }
 
 type Generated =
-    (Vec<&'static str>, BTreeMap<&'static str, u32>, Vec<(&'static str, Vec<&'static str>)>, bool);
+    (Vec<&'static str>, BTreeMap<&'static str, u32>, BTreeMap<&'static str, Vec<&'static str>>, bool);
 
 #[derive(Clone, Debug)]
 struct Telling {
@@ -196,9 +252,13 @@ impl Telling {
         let mode = if *all { FRRAllowMode::All } else { FRRAllowMode::Filtered };
         FRRAdvertise {
             allowed: FRRAllowedOut { prefixes: if *all { Vec::new() } else { among(&told) }, mode },
-            with_local_pref: preferences
-                .iter()
-                .map(|(p, local_pref)| FRRLocalPref { prefixes: among(&[p]), local_pref: *local_pref })
+            with_local_pref: [50, 150]
+                .into_iter()
+                .map(|local_pref| {
+                    let of = preferences.iter().filter(|(_, other)| **other == local_pref);
+                    let prefixes = among(&of.map(|(p, _)| *p).collect::<Vec<_>>());
+                    FRRLocalPref { prefixes, local_pref }
+                })
                 .collect(),
             with_community: communities
                 .iter()

@@ -7,6 +7,7 @@
 
 use anyhow::{Context as _, Result};
 use ferrolb::{
+    api::FRRConfiguration,
     config::{Community, Neighbor, RemoteAs},
     frr::{self, ClassId, Daemon, Entry, GracefulRestart, Model, Policy, Router, Session, Subject},
     io::frr::{Paths, Report, Vty, drive},
@@ -65,7 +66,12 @@ async fn by_deltas_or_from_the_file_is_the_same() -> Result<()> {
         let started = Frr::start(&warden, &two, Listens::No, &text)?;
         for daemon in ["bgpd", "bfdd"] {
             let driven = running_config(driven.vty_dir(), daemon).await?;
-            let started = running_config(started.vty_dir(), daemon).await?;
+            let mut started = running_config(started.vty_dir(), daemon).await?;
+            if daemon == "bfdd" {
+                // vtysh reads prefix-lists to every daemon; bgpd alone has a use for them
+                started =
+                    started.lines().filter(|l| !l.contains(" prefix-list ")).collect::<Vec<_>>().join("\n");
+            }
             assert_same(&driven, &started, || format!("{daemon}, {}", what()));
         }
         for (way, frr) in [("driven", &driven), ("started", &started)] {
@@ -120,6 +126,7 @@ fn wired(kinds: &[Kind<'_>]) -> Model {
         prepared: true,
         sessions: [(neighbor(EXTERNAL), session(65001)), (neighbor(INTERNAL), session(64512))].into(),
         networks: BTreeMap::new(),
+        imports: BTreeSet::new(),
     };
     let mut model = Model::default();
     for name in [EXTERNAL, INTERNAL] {
@@ -331,6 +338,81 @@ async fn restarts_and_refusals() -> Result<()> {
     Ok(())
 }
 
+/// Users' own lines: what a model has room for is in it, the others are sent, found again after a restart of either
+/// side, and taken back. A line that no daemon knows is a refusal of its object, and everything else goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_lines_come_and_go() -> Result<()> {
+    const RAW: &str = "route-map 10.7.0.2-in permit 20\nrouter bgp 64512\n neighbor 10.7.0.2 timers 3 9\n \
+        address-family ipv4 unicast\n  neighbor 10.7.0.2 maximum-prefix 10\n exit-address-family\nexit\n\
+        ip prefix-list EXTRA seq 5 permit 10.0.0.0/8\nroute-map EXTRA permit 5\n match ip address prefix-list \
+        EXTRA\nexit\ninterface lo\n description raw\nexit\nfly to the moon\n";
+    let object = |name: &str, raw: &str| -> Result<FRRConfiguration> {
+        let neighbor = serde_json::json!({"address": EXTERNAL, "asn": 65001});
+        let routers = serde_json::json!([{"asn": 64512, "id": NODE, "neighbors": [neighbor]}]);
+        Ok(serde_json::from_value(serde_json::json!({
+            "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration", "metadata": {"name": name},
+            "spec": {"bgp": {"routers": routers}, "raw": {"rawConfig": raw}},
+        }))?)
+    };
+    let model = |raw: &str| -> Result<Model> {
+        let (ours, user) = (object("metallb-n1", "")?, object("extra", raw)?);
+        let users = [("extra".to_owned(), user)].into();
+        let merged = frr::merge(&frr::Sources { users: &users, ..frr::Sources::only(&ours) });
+        anyhow::ensure!(merged.problems.is_empty(), "{:?}", merged.problems);
+        Ok(merged.model)
+    };
+    let (plain, raw) = (model("")?, model(RAW)?);
+    let warden = Warden::start()?;
+    let node = Net::create(&warden, "node")?;
+    let frr = Frr::start(&warden, &node, Listens::No, &frr::render(&Model::default())?)?;
+    let mut driver = Driver::start(&frr);
+    driver.go(&Model::default(), &plain).await?;
+    let show = "show running-config";
+    let before = frr.vtysh(show)?;
+    let wanted = [
+        "route-map 10.7.0.2-in permit 20",
+        "neighbor 10.7.0.2 timers 3 9",
+        "neighbor 10.7.0.2 maximum-prefix 10",
+        "ip prefix-list EXTRA seq 5 permit 10.0.0.0/8",
+        "match ip address prefix-list EXTRA",
+        "description raw",
+    ];
+    let has_all = |config: &str| wanted.iter().all(|line| config.lines().any(|l| l.trim() == *line));
+
+    driver.desired.send_replace(Some(Arc::new(raw.clone())));
+    driver.refuses_the_moon().await?;
+    let with = frr.vtysh(show)?;
+    assert!(has_all(&with), "{with}");
+    wait::until_true(DEADLINE, "frr.conf with raw lines", || {
+        Ok(std::fs::read_to_string(frr.conf())? == frr::render(&raw)?)
+    })?;
+    // another speaker finds everything, and changes nothing
+    driver.stop().await;
+    let mut driver = Driver::start(&frr);
+    driver.desired.send_replace(Some(Arc::new(raw.clone())));
+    driver.refuses_the_moon().await?;
+    assert_same(&with, &frr.vtysh(show)?, || "after a restart of the speaker".to_owned());
+    // another FRR starts from the file
+    driver.stop().await;
+    frr.stop()?;
+    let frr = Frr::resume(&warden, &node)?;
+    assert!(has_all(&frr.vtysh(show)?), "{}", frr.vtysh(show)?);
+    let mut driver = Driver::start(&frr);
+    driver.desired.send_replace(Some(Arc::new(plain.clone())));
+    loop {
+        match driver.report().await? {
+            Report::Connected { foreign, .. } if foreign.is_empty() => {}
+            // the file had it, so it is taken back too
+            Report::Remarked { line, .. } if line == "no fly to the moon" => {}
+            Report::Applied { .. } => break,
+            other => anyhow::bail!("{other:?}"),
+        }
+    }
+    assert_same(&before, &frr.vtysh(show)?, || "without raw lines".to_owned());
+    driver.stop().await;
+    Ok(())
+}
+
 /// The driver, and what it reported.
 struct Driver {
     desired: watch::Sender<Option<Arc<Model>>>,
@@ -377,6 +459,21 @@ impl Driver {
                 other => anyhow::bail!("{other:?}"),
             }
         }
+    }
+
+    /// Everything is applied but the one line.
+    async fn refuses_the_moon(&mut self) -> Result<()> {
+        let mut refused = Vec::new();
+        loop {
+            match self.report().await? {
+                Report::Connected { foreign, .. } if foreign.is_empty() => {}
+                Report::Refused { line, subject, .. } => refused.push((line, subject)),
+                Report::Applied { .. } => break,
+                other => anyhow::bail!("{other:?}"),
+            }
+        }
+        assert_eq!(refused, [("fly to the moon".to_owned(), Subject::Raw("extra".to_owned()))]);
+        Ok(())
     }
 
     async fn stop(self) {

@@ -51,7 +51,12 @@ impl Built {
             Subject::BfdProfile(name) => {
                 Some(ObjectRef { kind: Kind::BFDProfile, name: name.as_str().to_owned() })
             }
-            Subject::Node | Subject::Router(_) | Subject::Class(_) | Subject::Prefix(..) => None,
+            Subject::Node
+            | Subject::Router(_)
+            | Subject::List(_)
+            | Subject::Class(_)
+            | Subject::Prefix(..)
+            | Subject::Raw(_) => None,
         }
     }
 }

@@ -25,6 +25,9 @@ impl Class {
             for community in &attributes.communities {
                 digest.update(format!(" {community}"));
             }
+            if let Some(next_hop) = attributes.next_hop {
+                digest.update(format!(" next-hop {next_hop}"));
+            }
             if let Some(med) = attributes.med {
                 digest.update(format!(" metric {med}"));
             }

@@ -4,10 +4,11 @@
 //! changes its class is named again with the new one, which FRR announces at once without a withdrawal. No line
 //! touches a session unless that session's own settings changed.
 
+mod lists;
 mod policy;
 mod router;
 
-use super::{ClassId, LogLevel, Model, line};
+use super::{ClassId, ListName, LogLevel, Model, line};
 use crate::{config::Neighbor, names::Word};
 use ipnet::IpNet;
 
@@ -31,12 +32,16 @@ pub enum Subject {
     Neighbor(Option<Word>, Neighbor),
     /// A neighbour's route-maps.
     Policy(Word),
+    /// A prefix-list.
+    List(ListName),
     /// A policy class.
     Class(ClassId),
     /// A prefix, in a VRF.
     Prefix(Option<Word>, IpNet),
     /// A BFD profile.
     BfdProfile(Word),
+    /// Raw configuration of this object.
+    Raw(String),
 }
 
 /// A line of configuration.
@@ -71,9 +76,17 @@ pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
     for class in to.classes.difference(&from.classes) {
         add_class(*class, &mut steps);
     }
+    if to.guard && !from.guard {
+        steps.push(Step::plain(vec![line::GUARD.to_owned()], &Subject::Node));
+    }
+    lists::open(&from.lists, &to.lists, &mut steps);
     let moved = policy::open(&from.policies, &to.policies, &mut steps);
     router::routers(from, to, &mut steps);
     policy::close(&from.policies, &to.policies, moved, &mut steps);
+    lists::close(&from.lists, &to.lists, &mut steps);
+    if from.guard && !to.guard {
+        steps.push(Step::plain(vec![format!("no {}", line::GUARD)], &Subject::Node));
+    }
     for class in from.classes.difference(&to.classes) {
         remove_class(*class, &mut steps);
     }

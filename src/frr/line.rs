@@ -3,13 +3,13 @@
 //! The only place of these spellings: the file and the delta are made of the same lines. Options are keyed by the
 //! order in which they are sent.
 
-use super::{BfdProfile, ClassId, Entry, GracefulRestart, Router, Session, afi, name};
+use super::{BfdProfile, ClassId, Entry, Gate, GracefulRestart, ListName, Range, Router, Session, afi, name};
 use crate::{
     config::{Community, Neighbor, RemoteAs},
     names::Word,
     net::Family,
 };
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 
 /// `router bgp …`.
 pub(super) fn router(router: &Router, vrf: Option<&Word>) -> String {
@@ -128,7 +128,48 @@ pub(super) fn entry(entry: &Entry) -> Vec<String> {
     if let (Some(times), Some(asn)) = (entry.attributes.prepend, entry.own_as) {
         lines.push(format!("set as-path prepend{}", format!(" {asn}").repeat(times.into())));
     }
+    lines.extend(entry.attributes.next_hop.map(|hop| match hop {
+        IpAddr::V4(hop) => format!("set ip next-hop {hop}"),
+        IpAddr::V6(hop) => format!("set ipv6 next-hop global {hop}"),
+    }));
     lines
+}
+
+/// The list of all our tags: a neighbour that sends one back does not choose what others are told.
+pub(super) const GUARD: &str = "bgp large-community-list expanded FERROLB-TAGS seq 5 permit ^4294967295:";
+
+/// The lines of an entry of an in-map, the match first, so that it never matches everything.
+pub(super) fn gate(gate: &Gate) -> Vec<String> {
+    let mut lines = Vec::with_capacity(2);
+    let ip = ip(gate.list.family);
+    lines.push(format!("match {ip} address prefix-list {}", gate.list.name));
+    if gate.permit {
+        lines.push("set large-comm-list FERROLB-TAGS delete".to_owned());
+    }
+    lines
+}
+
+/// The head of an entry of an in-map.
+pub(super) fn gate_head(policy: &Word, place: u16, gate: &Gate) -> String {
+    format!("route-map {policy}-in {} {place}", if gate.permit { "permit" } else { "deny" })
+}
+
+/// A line of a prefix-list.
+pub(super) fn range(list: &ListName, place: u32, range: &Range) -> String {
+    format!("{} prefix-list {} seq {place} permit {range}", ip(list.family), list.name)
+}
+
+/// A family as lists and matches call it.
+const fn ip(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ipv6",
+    }
+}
+
+/// The import of a VRF.
+pub(super) fn import(vrf: Option<&Word>) -> String {
+    format!("import vrf {}", vrf.map_or("default", Word::as_str))
 }
 
 /// A BFD profile in which everything is FRR's default, spelt out: FRR 8 cannot take a number back, only set it.

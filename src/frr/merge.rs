@@ -1,160 +1,155 @@
 //! FRRConfigurations → [`Model`]: everything in them is checked here, and what cannot be honoured gets a problem.
 //!
-//! Our own object comes first; users' objects widen it later. An object's fault costs the smallest part it is in:
-//! a prefix, a neighbour, a profile, a router.
+//! Our own object comes first, those of users widen it, one at a time: the older first, then by name. Where two
+//! disagree, what came first stands, and the other one loses the smallest part that the fault is in: a prefix, a
+//! neighbour, a profile, a router. A user's object that has a fault counts as the last version of it that had none,
+//! as long as that has none still; otherwise, as after a restart, what is sound in it counts.
+//!
+//! A field that is not given has no opinion: an object that only repeats address and AS of a neighbour takes nothing
+//! away from it. Prefixes, profiles and imported VRFs are looked up in the same object only.
 
+mod combine;
+mod draft;
+mod hear;
 mod neighbor;
 mod routes;
 
-use super::{BfdProfile, Model, Router};
+use super::{Model, Subject};
 use crate::{
     api,
-    config::{self, Kind, ObjectRef, Problems},
-    names::{Asn, Word},
+    config::{Kind, ObjectRef, Problems, Selector},
 };
-use routes::Routes;
+use draft::{Draft, Tier};
+use ipnet::IpNet;
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
+
+/// What is merged.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// The object that stands for the plan.
+    pub ours: &'a api::FRRConfiguration,
+    /// Those of users, by name. One with the name of ours, as MetalLB leaves behind, is not one of them.
+    pub users: &'a BTreeMap<String, api::FRRConfiguration>,
+    /// Whether this node is one of those that a selector is for.
+    pub selects: &'a dyn Fn(&Selector) -> bool,
+    /// Lines for FRR that belong to no FRRConfiguration: the name of the object that has them, and the text.
+    pub extras: Option<(&'a str, &'a str)>,
+    /// What no neighbour may tell us.
+    pub block: &'a [IpNet],
+    /// What stood after the merge before this one.
+    pub last: &'a Standing,
+}
+
+impl fmt::Debug for Sources<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources").field("users", &self.users.keys()).finish_non_exhaustive()
+    }
+}
+
+static NOBODY: BTreeMap<String, api::FRRConfiguration> = BTreeMap::new();
+static NOTHING: Standing = Standing(BTreeMap::new());
+
+impl<'a> Sources<'a> {
+    /// Our own object, and nothing else.
+    #[must_use]
+    pub fn only(ours: &'a api::FRRConfiguration) -> Self {
+        Self { ours, users: &NOBODY, selects: &|_| true, extras: None, block: &[], last: &NOTHING }
+    }
+}
+
+/// The versions of users' objects in which nothing was wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Standing(BTreeMap<String, Arc<api::FRRConfiguration>>);
+
+/// What a merge comes to.
+#[derive(Clone, Debug, Default)]
+pub struct Merged {
+    /// What FRR should run.
+    pub model: Model,
+    /// What is wrong with the objects.
+    pub problems: Problems,
+    /// For the next merge.
+    pub standing: Standing,
+    owners: BTreeMap<Subject, BTreeSet<String>>,
+}
+
+impl Merged {
+    /// The users' objects that asked for `subject`.
+    pub fn owners<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = ObjectRef> + 'a {
+        let raw = match subject {
+            Subject::Raw(name) => Some(name),
+            _ => None,
+        };
+        let names = self.owners.get(subject).into_iter().flatten();
+        names.chain(raw).map(|name| object(name))
+    }
+}
 
 /// What FRR should run.
 #[must_use]
-pub fn merge(
-    ours: &api::FRRConfiguration,
-    users: &BTreeMap<String, api::FRRConfiguration>,
-) -> (Model, Problems) {
-    let mut model = Model::default();
-    let mut faults = Faults::of(ours.metadata.name.as_deref().unwrap_or_default());
-    let mut routes: BTreeMap<Option<Word>, Routes> = BTreeMap::new();
-    for (i, profile) in ours.spec.bgp.bfd_profiles.iter().enumerate() {
-        let at = format!("spec.bgp.bfdProfiles[{i}]");
-        if let Some((name, profile)) = bfd(profile, &at, &mut faults) {
-            match model.bfd.entry(name) {
-                Entry::Vacant(slot) => {
-                    slot.insert(profile);
+pub fn merge(sources: &Sources<'_>) -> Merged {
+    let own = sources.ours.metadata.name.as_deref().unwrap_or_default();
+    let mut draft = Draft::default();
+    let mut problems = draft.offer(sources.ours, Tier::Ours);
+    let mut standing = BTreeMap::new();
+    let mut users: Vec<_> = sources.users.iter().filter(|(name, _)| *name != own).collect();
+    users.sort_by_key(|(name, object)| {
+        let created = object.metadata.creation_timestamp.as_ref().map(|t| t.0);
+        (created.is_none(), created, *name)
+    });
+    for (name, user) in users {
+        let last = sources.last.0.get(name);
+        let here = match Selector::parse(&user.spec.node_selector) {
+            Ok(selector) => (sources.selects)(&selector),
+            Err((path, what)) => {
+                let what = format!("invalid NodeSelector: {what}");
+                problems.add(object(name), format!("spec.nodeSelector{path}"), what);
+                // nobody knows where it is for, but where it was
+                if let Some(last) = last {
+                    let (next, _) = draft.with(last, name);
+                    draft = next;
+                    standing.insert(name.clone(), last.clone());
                 }
-                Entry::Occupied(slot) => {
-                    faults.add(&at, format!("multiple bfd profiles specified for {}", slot.key()));
-                }
+                continue;
             }
-        }
-    }
-    for (i, router) in ours.spec.bgp.routers.iter().enumerate() {
-        let at = format!("spec.bgp.routers[{i}]");
-        add_router(&mut model, &mut routes, router, &at, &mut faults);
-    }
-    if !ours.spec.raw.raw_config.is_empty() {
-        faults.add("spec.raw", "is not implemented yet and has no effect");
-    }
-    for (vrf, routes) in routes {
-        if let Some(router) = model.routers.get_mut(&vrf) {
-            routes.settle(router, vrf.as_ref(), &mut model.classes, &mut model.policies);
-        }
-    }
-    let mut problems = faults.problems;
-    for name in users.keys() {
-        let object = ObjectRef { kind: Kind::FRRConfiguration, name: name.clone() };
-        problems.add(object, "spec", "merging of FRRConfigurations is not implemented yet: it has no effect");
-    }
-    (model, problems)
-}
-
-fn add_router(
-    model: &mut Model,
-    routes: &mut BTreeMap<Option<Word>, Routes>,
-    router: &api::FRRRouter,
-    at: &str,
-    faults: &mut Faults,
-) {
-    let vrf = match optional(&router.vrf) {
-        Ok(vrf) => vrf,
-        Err(fault) => return faults.add(format!("{at}.vrf"), fault),
-    };
-    let Some(asn) = Asn::new(router.asn) else {
-        return faults.add(format!("{at}.asn"), "must not be 0");
-    };
-    let id = match router.id.as_str() {
-        "" => None,
-        text => match text.parse() {
-            Ok(id) => Some(id),
-            Err(_) => return faults.add(format!("{at}.id"), format!("{text:?} is not an IPv4 address")),
-        },
-    };
-    if !router.imports.is_empty() {
-        faults.add(format!("{at}.imports"), "is not implemented yet and has no effect");
-    }
-    if router.evpn.is_some() {
-        faults.add(format!("{at}.evpn"), "is not implemented yet and has no effect");
-    }
-    let empty = || Router { asn, id, prepared: true, sessions: BTreeMap::new(), networks: BTreeMap::new() };
-    let existing = model.routers.entry(vrf.clone()).or_insert_with(empty);
-    if existing.asn != asn {
-        return faults.add(format!("{at}.asn"), format!("different asns: {} and {asn}", existing.asn));
-    }
-    match (existing.id, id) {
-        (Some(a), Some(b)) if a != b => {
-            return faults.add(format!("{at}.id"), format!("different router ids: {a} and {b}"));
-        }
-        (a, b) => existing.id = a.or(b),
-    }
-    let routes = routes.entry(vrf.clone()).or_default();
-    let known = routes::Known::of(&router.prefixes, at, faults);
-    for (i, neighbor) in router.neighbors.iter().enumerate() {
-        let at = format!("{at}.neighbors[{i}]");
-        let parsed = neighbor::session(neighbor, asn, &model.bfd, &at, faults);
-        let Some((key, session)) = parsed else { continue };
-        let Some(policy) = super::policy_name(&key, vrf.as_ref()) else {
-            faults.add(at, "its name is too long together with that of the VRF");
-            continue;
         };
-        if existing.sessions.contains_key(&key) || model.policies.contains_key(&policy) {
-            faults.add(at, format!("neighbor {policy} is there already"));
+        if !here {
             continue;
         }
-        model.policies.insert(policy.clone(), super::Policy { inbound: true, ..Default::default() });
-        routes.tell(policy, &session.families, &neighbor.to_advertise, &known, &at, faults);
-        existing.sessions.insert(key, session);
+        let (next, faults) = draft.with(user, name);
+        if faults.is_empty() {
+            draft = next;
+            let same = last.filter(|last| last.spec == user.spec).cloned();
+            standing.insert(name.clone(), same.unwrap_or_else(|| Arc::new(user.clone())));
+            continue;
+        }
+        problems.extend(faults);
+        draft = match last.filter(|last| last.spec != user.spec).map(|last| (last, draft.with(last, name))) {
+            Some((last, (former, faults))) if faults.is_empty() => {
+                standing.insert(name.clone(), last.clone());
+                former
+            }
+            _ => next,
+        };
     }
+    if let Some((name, text)) = sources.extras {
+        draft.extras(name, text, &mut problems);
+    }
+    let (model, owners) = draft.finish(sources.block);
+    Merged { model, problems, standing: Standing(standing), owners }
 }
 
-fn bfd(profile: &api::FRRBfdProfile, at: &str, faults: &mut Faults) -> Option<(Word, BfdProfile)> {
-    let name = match Word::new(&profile.name) {
-        Ok(name) if name.as_str().len() <= config::BfdProfile::NAME_MAX => name,
-        Ok(_) => {
-            let limit = config::BfdProfile::NAME_MAX;
-            faults.add(format!("{at}.name"), format!("is longer than {limit} bytes"));
-            return None;
-        }
-        Err(fault) => {
-            faults.add(format!("{at}.name"), fault);
-            return None;
-        }
-    };
-    let mut bounded = |value: Option<u32>, default: u32, min: u32, max: u32, field: &str| {
-        let value = value?;
-        if (min..=max).contains(&value) {
-            return Some(value).filter(|v| *v != default);
-        }
-        faults.add(format!("{at}.{field}"), format!("{value} is not in {min}..{max}"));
-        None
-    };
-    let profile = BfdProfile {
-        detect_multiplier: bounded(profile.detect_multiplier, 3, 2, 255, "detectMultiplier"),
-        transmit_interval: bounded(profile.transmit_interval, 300, 10, 60000, "transmitInterval"),
-        receive_interval: bounded(profile.receive_interval, 300, 10, 60000, "receiveInterval"),
-        minimum_ttl: bounded(profile.minimum_ttl, 254, 1, 254, "minimumTtl"),
-        passive_mode: profile.passive_mode.unwrap_or_default(),
-        echo_mode: profile.echo_mode.unwrap_or_default(),
-        echo_transmit_interval: bounded(profile.echo_interval, 50, 10, 60000, "echoInterval"),
-        echo_receive_interval: profile.echo_interval.filter(|v| *v != 50 && (10..=60000).contains(v)),
-    };
-    Some((name, profile))
+fn object(name: &str) -> ObjectRef {
+    ObjectRef { kind: Kind::FRRConfiguration, name: name.to_owned() }
 }
 
 /// A text that may be empty.
-fn optional(text: &str) -> Result<Option<Word>, crate::names::WordError> {
-    if text.is_empty() { Ok(None) } else { Word::new(text).map(Some) }
+fn optional(text: &str) -> Result<Option<crate::names::Word>, crate::names::WordError> {
+    if text.is_empty() { Ok(None) } else { crate::names::Word::new(text).map(Some) }
 }
 
 /// Problems of one object.
@@ -165,8 +160,7 @@ pub(super) struct Faults {
 
 impl Faults {
     fn of(name: &str) -> Self {
-        let object = ObjectRef { kind: Kind::FRRConfiguration, name: name.to_owned() };
-        Self { object, problems: Problems::default() }
+        Self { object: object(name), problems: Problems::default() }
     }
 
     pub(super) fn add(&mut self, field: impl Into<String>, what: impl fmt::Display) {

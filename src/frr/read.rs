@@ -156,8 +156,12 @@ impl Reader {
             self.maps.list(text);
             return true;
         }
+        if text.starts_with("ip prefix-list ") || text.starts_with("ipv6 prefix-list ") {
+            return self.maps.range(text);
+        }
         if let Some((vrf, asn)) = text.strip_prefix("router bgp ").and_then(instance) {
-            self.routers.insert(vrf.clone(), Block { asn: Some(asn), ..Default::default() });
+            // our file comes back to an instance
+            self.routers.entry(vrf.clone()).or_default().asn = Some(asn);
             self.place = Place::Router(vrf);
             return true;
         }
@@ -201,6 +205,8 @@ struct Block {
     active: BTreeMap<(Neighbor, Family), BTreeSet<String>>,
     networks: BTreeMap<ipnet::IpNet, ClassId>,
     bare_bfd: BTreeSet<Neighbor>,
+    /// Of each family; the two are one setting of ours.
+    imports: BTreeMap<Family, BTreeSet<Option<Word>>>,
 }
 
 impl Block {
@@ -250,6 +256,12 @@ impl Block {
                 true
             });
         }
+        if let Some(vrf) = text.strip_prefix("import vrf ") {
+            let vrf = if vrf == "default" { None } else { Word::new(vrf).ok() };
+            // `import vrf route-map NAME` is something else
+            return !vrf.as_ref().is_some_and(|vrf| vrf.as_str().contains(' '))
+                && self.imports.entry(family).or_default().insert(vrf);
+        }
         let name = text.strip_prefix("neighbor ").and_then(|text| text.split_once(' '));
         let Some((neighbor, rest)) = name.and_then(|(name, rest)| Some((neighbor(name)?, rest))) else {
             return false;
@@ -266,11 +278,15 @@ impl Block {
         for ((neighbor, family), lines) in self.active {
             let wanted = policy_name(&neighbor, vrf).map(|policy| line::activation(&neighbor, &policy));
             let whole = wanted.is_some_and(|wanted| wanted.iter().all(|line| lines.contains(line)));
-            if let Some(session) = self.sessions.get_mut(&neighbor).filter(|_| whole) {
-                session.families.insert(family);
+            match self.sessions.get_mut(&neighbor).filter(|_| whole) {
+                Some(session) => drop(session.families.insert(family)),
+                None => foreign.extend(lines.into_iter().map(|line| format!("  {line}"))),
             }
         }
+        let of = |family| self.imports.get(&family).cloned().unwrap_or_default();
+        let (v4, v6): (BTreeSet<_>, BTreeSet<_>) = (of(Family::V4), of(Family::V6));
         Some(Router {
+            imports: v4.intersection(&v6).cloned().collect(),
             asn: self.asn?,
             id: self.id,
             prepared: self.prepared.len() == line::ROUTER.len(),

@@ -3,7 +3,7 @@
 //! The templates loop and test; every line that FRR could spell in another way comes from the same place as the
 //! lines of a delta.
 
-use super::{ClassId, Model, Policy, line, policy_name};
+use super::{ClassId, Model, Policy, line, policy_name, raw};
 use crate::net::Family;
 use serde::Serialize;
 use std::fmt::Write;
@@ -25,12 +25,15 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
     let mut tera = Tera::new();
     tera.autoescape_on(Vec::<&'static str>::new());
     tera.add_raw_templates(TEMPLATES)?;
-    tera.render("frr.conf.tera", &Context::from_serialize(&Page::of(model))?)
+    let mut text = tera.render("frr.conf.tera", &Context::from_serialize(&Page::of(model))?)?;
+    text.push_str(&raw::print(&model.raw));
+    Ok(text)
 }
 
 #[derive(Serialize)]
 struct Page {
     log: String,
+    lists: Vec<String>,
     classes: Vec<ClassBlock>,
     policies: Vec<PolicyBlock>,
     routers: Vec<RouterBlock>,
@@ -47,6 +50,7 @@ struct ClassBlock {
 #[derive(Serialize)]
 struct PolicyBlock {
     name: String,
+    gates: Vec<NamedLines>,
     inbound: u16,
     entries: Vec<EntryBlock>,
     last: u16,
@@ -85,6 +89,14 @@ impl Page {
     fn of(model: &Model) -> Self {
         let policies = model.policies.iter().map(|(name, policy)| PolicyBlock {
             name: name.to_string(),
+            gates: policy
+                .gates
+                .iter()
+                .map(|(place, gate)| NamedLines {
+                    name: line::gate_head(name, *place, gate),
+                    lines: line::gate(gate),
+                })
+                .collect(),
             inbound: Policy::INBOUND,
             entries: policy
                 .entries
@@ -97,7 +109,10 @@ impl Page {
             name: name.to_string(),
             lines: line::profile(profile).into_values().collect(),
         });
+        let ranges = model.lists.iter().flat_map(|(list, ranges)| ranges.iter().map(move |r| (list, r)));
+        let ranges = ranges.map(|(list, (place, range))| line::range(list, *place, range));
         Self {
+            lists: ranges.chain(model.guard.then(|| line::GUARD.to_owned())).collect(),
             log: model.log.map(|level| level.to_string()).unwrap_or_default(),
             classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
             policies: policies.collect(),
@@ -143,5 +158,21 @@ fn routers(model: &Model) -> Vec<RouterBlock> {
             families.into_iter().filter(|f| !f.lines.is_empty() || !f.networks.is_empty()).collect();
         RouterBlock { head: line::router(router, vrf.as_ref()), lines, families, last }
     };
-    model.routers.iter().map(block).collect()
+    let mut blocks: Vec<_> = model.routers.iter().map(block).collect();
+    // an instance is there before another one imports it
+    for (vrf, router) in model.routers.iter().filter(|(_, router)| !router.imports.is_empty()) {
+        let lines: Vec<_> = router.imports.iter().map(|vrf| line::import(vrf.as_ref())).collect();
+        let families = [Family::V4, Family::V6].map(|family| FamilyBlock {
+            name: line::family(family),
+            networks: String::new(),
+            lines: lines.clone(),
+        });
+        blocks.push(RouterBlock {
+            head: line::router(router, vrf.as_ref()),
+            lines: Vec::new(),
+            families: families.into(),
+            last: Vec::new(),
+        });
+    }
+    blocks
 }

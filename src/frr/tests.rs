@@ -49,7 +49,7 @@ fn at_home(plan: &Plan, last: Option<&Built>) -> Built {
 fn model(plan: &Plan) -> Model {
     let built = at_home(plan, None);
     assert!(built.problems.is_empty(), "{:?}", built.problems);
-    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    let Merged { model, problems, .. } = merge(&Sources::only(&built.object));
     assert!(problems.is_empty(), "{problems:?}");
     model
 }
@@ -84,7 +84,7 @@ fn one_service_more_is_one_line() {
     let start = std::time::Instant::now();
     let built = at_home(&after, None);
     let build_took = start.elapsed();
-    let (is, _) = merge(&built.object, &BTreeMap::new());
+    let is = merge(&Sources::only(&built.object)).model;
     let merge_took = start.elapsed() - build_took;
     let steps = delta(&was, &is);
     let took = start.elapsed();
@@ -273,7 +273,7 @@ fn peers_that_cannot_coexist() {
              none",
         ]
     );
-    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    let Merged { model, problems, .. } = merge(&Sources::only(&built.object));
     assert!(problems.is_empty(), "{problems:?}");
     let sessions: Vec<usize> = model.routers.values().map(|r| r.sessions.len()).collect();
     assert_eq!(sessions, [2, 1]);
@@ -311,7 +311,7 @@ fn faults_are_named() {
         (serde_json::json!({"password": "x".repeat(81)}), "password", 1),
         (serde_json::json!({"address": "", "interface": "eth0\n!"}), "interface", 1),
         (serde_json::json!({"address": "10.0.0.9 shutdown"}), "address", 1),
-        (serde_json::json!({"address": "10.0.0.1"}), "", 1),
+        (serde_json::json!({"address": "10.0.0.1", "asn": 65002}), "asn", 1),
         (serde_json::json!({"address": ""}), "address", 1),
         (serde_json::json!({"interface": "eth0"}), "address", 1),
         (serde_json::json!({"sourceaddress": "lo\n"}), "sourceaddress", 1),
@@ -319,14 +319,21 @@ fn faults_are_named() {
         (serde_json::json!({"dynamicASN": "external"}), "asn", 1),
         (serde_json::json!({"localASN": 64512}), "localASN", 1),
         (serde_json::json!({"localASN": 65002, "asn": 64512}), "localASN", 1),
-        (serde_json::json!({"holdTime": "2s"}), "holdTime", 1),
-        (serde_json::json!({"holdTime": "soon"}), "holdTime", 1),
+        (serde_json::json!({"holdTime": "2s", "keepaliveTime": "1s"}), "holdTime", 1),
+        (serde_json::json!({"holdTime": "soon", "keepaliveTime": "1s"}), "holdTime", 1),
+        (serde_json::json!({"holdTime": "90s"}), "holdTime", 1),
+        (serde_json::json!({"keepaliveTime": "9s"}), "keepaliveTime", 1),
         (serde_json::json!({"holdTime": "9s", "keepaliveTime": "10s"}), "keepaliveTime", 1),
         (serde_json::json!({"connectTime": "0s"}), "connectTime", 1),
         (serde_json::json!({"bfdProfile": "nope"}), "bfdProfile", 1),
-        (serde_json::json!({"toReceive": {"allowed": {"mode": "all"}}}), "toReceive", 2),
+        (
+            serde_json::json!({"toReceive": {"allowed": {"prefixes": [{"prefix": "10.0.0.0/8", "ge": 7}]}}}),
+            "toReceive.allowed.prefixes[0]",
+            2,
+        ),
         (serde_json::json!({"addressFamilies": ["unicast", "evpn"]}), "addressFamilies", 2),
-        (told(serde_json::json!({"nextHop": {"ipv4": "10.0.0.3"}})), "toAdvertise.nextHop", 2),
+        (told(serde_json::json!({"nextHop": {"ipv6": "2001:db8::3"}})), "toAdvertise.nextHop.ipv6", 1),
+        (told(serde_json::json!({"nextHop": {"ipv4": "10.0.0.3 !"}})), "toAdvertise.nextHop.ipv4", 1),
         (
             told(serde_json::json!({"allowed": {"prefixes": ["10.9.0.0/24", "10.1.0.0/24"]}})),
             "toAdvertise.allowed.prefixes[0]",
@@ -365,7 +372,8 @@ fn faults_are_named() {
             "prefixes": ["10.1.0.0/24", "2001:db8::/64"],
             "neighbors": [{"address": "10.0.0.1", "asn": 65001}, neighbor(fields.clone())],
         }]});
-        let (model, problems) = merge(&object(bgp), &BTreeMap::new());
+        let object = object(bgp);
+        let Merged { model, problems, .. } = merge(&Sources::only(&object));
         let fields_named: Vec<&str> = problems.iter().map(|p| p.field.as_str()).collect();
         let at = "spec.bgp.routers[0].neighbors[1]";
         let expected = if field.is_empty() { at.to_owned() } else { format!("{at}.{field}") };
@@ -384,7 +392,7 @@ fn faults_of_routers_and_profiles() {
         (serde_json::json!({"routers": [{"asn": 1, "prefixes": ["x"]}]}), "spec.bgp.routers[0].prefixes[0]"),
         (
             serde_json::json!({"routers": [{"asn": 1, "imports": [{"vrf": "x"}]}]}),
-            "spec.bgp.routers[0].imports",
+            "spec.bgp.routers[0].imports[0].vrf",
         ),
         (serde_json::json!({"routers": [{"asn": 1, "evpn": {}}]}), "spec.bgp.routers[0].evpn"),
         (serde_json::json!({"routers": [{"asn": 1}, {"asn": 2}]}), "spec.bgp.routers[1].asn"),
@@ -400,24 +408,10 @@ fn faults_of_routers_and_profiles() {
             "spec.bgp.bfdProfiles[0].detectMultiplier",
         ),
     ] {
-        let (_, problems) = merge(&object(bgp.clone()), &BTreeMap::new());
+        let object = object(bgp.clone());
+        let problems = merge(&Sources::only(&object)).problems;
         assert_eq!(problems.iter().map(|p| p.field.as_str()).collect::<Vec<_>>(), [field], "{bgp}");
     }
-}
-
-/// Users' objects are read later; until then they are told so.
-#[test]
-fn users_objects_are_not_ignored_in_silence() {
-    let users = [("extra".to_owned(), object(serde_json::json!({"routers": [{"asn": 1}]})))].into();
-    let (model, problems) = merge(&object(serde_json::json!({})), &users);
-    assert_eq!(model, Model::default());
-    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    assert_eq!(
-        all,
-        [
-            "FRRConfiguration extra: spec: merging of FRRConfigurations is not implemented yet: it has no effect"
-        ]
-    );
 }
 
 /// Two classes that want one place in an out-map: in every state on the way, each class has an entry whose
@@ -430,7 +424,7 @@ fn classes_that_want_one_place() {
             |class| Entry { class: Some(ClassId(class)), attributes: Attributes::default(), own_as: None };
         let entries = places.iter().map(|(place, class)| (*place, entry(*class))).collect();
         let classes = places.iter().map(|(_, class)| ClassId(*class)).collect();
-        let policies = [(id.clone(), Policy { inbound: true, entries })].into();
+        let policies = [(id.clone(), Policy { inbound: true, entries, ..Policy::default() })].into();
         Model { classes, policies, ..Model::default() }
     };
     for (from, to) in [
@@ -548,6 +542,7 @@ end
             "route-map FERROLB-000000000000000a permit 10",
             " set large-community 4294967295:0:11",
             " neighbor 10.0.0.1 bfd",
+            "  neighbor 10.0.0.1 activate",
         ]
     );
 }
@@ -583,7 +578,7 @@ fn a_node_is_not_its_own_peer() {
             "BGPPeer a: spec.peerAddress: 192.0.2.100 is the node itself: nodeSelectors can leave this node out"
         ]
     );
-    let (model, problems) = merge(&built.object, &BTreeMap::new());
+    let Merged { model, problems, .. } = merge(&Sources::only(&built.object));
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(model.routers.values().map(|r| r.sessions.len()).sum::<usize>(), 2);
 }
@@ -612,10 +607,10 @@ fn our_own_object_is_nobodys_fault() {
     let bfd = [("x".repeat(64).as_str().into(), Arc::new(profile))].into();
     let config = Config { bfd, ..Config::default() };
     let built = build(&Home { node: &"n1".into(), addresses: &[], router_id: None }, &plan, &config, None);
-    let users =
-        [("mine".to_owned(), api::FRRConfiguration::new("mine", api::FRRConfigurationSpec::default()))]
-            .into();
-    let (_, mut problems) = merge(&built.object, &users);
+    let mut mine = object(serde_json::json!({"routers": [{"asn": 0}]}));
+    mine.metadata.name = Some("mine".to_owned());
+    let users = [("mine".to_owned(), mine)].into();
+    let mut problems = merge(&Sources { users: &users, ..Sources::only(&built.object) }).problems;
     let own = ObjectRef { kind: Kind::FRRConfiguration, name: "metallb-n1".into() };
     assert_eq!(problems.of(&own).len(), 3);
     problems.add(own.clone(), "spec.bgp.routers[0].id", "different router ids");
@@ -632,7 +627,7 @@ fn our_own_object_is_nobodys_fault() {
         ("BGPPeer c", "spec.routerID"),
         ("BGPPeer a", ""),
         ("FRRConfiguration metallb-n1", "spec.raw"),
-        ("FRRConfiguration mine", "spec"),
+        ("FRRConfiguration mine", "spec.bgp.routers[0].asn"),
     ] {
         assert!(told.contains(&(object.to_owned(), field.to_owned())), "{object} {field}: {told:#?}");
     }

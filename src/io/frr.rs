@@ -6,6 +6,7 @@
 
 mod file;
 mod link;
+mod raw;
 mod vty;
 
 pub use file::write;
@@ -14,6 +15,7 @@ pub use vty::{Answer, Vty};
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};
 use anyhow::Result;
 use link::Link;
+use raw::Raw;
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -90,6 +92,7 @@ pub async fn drive(
         bfd: Link::new(Daemon::Bfd, paths.vty_dir.join("bfdd.vty")),
         known: Model::default(),
         doubtful: false,
+        raw: Raw::new(paths.vty_dir.clone(), &std::fs::read_to_string(&paths.conf).unwrap_or_default()),
         reports,
     };
     loop {
@@ -135,6 +138,8 @@ struct Driver {
     known: Model,
     /// Whether a line was refused, so that `known` has to be read back before the next delta.
     doubtful: bool,
+    /// Lines of users that no model has room for.
+    raw: Raw,
     reports: mpsc::Sender<Report>,
 }
 
@@ -168,7 +173,10 @@ impl Driver {
     async fn found(&mut self, daemon: Daemon, text: &str) {
         let found = read(text);
         self.know(daemon, found.model);
-        self.report(Report::Connected { daemon, foreign: found.foreign }).await;
+        self.raw.lose();
+        let mut foreign = found.foreign;
+        foreign.retain(|line| !self.raw.knows(line.trim()));
+        self.report(Report::Connected { daemon, foreign }).await;
     }
 
     fn know(&mut self, daemon: Daemon, model: Model) {
@@ -189,11 +197,15 @@ impl Driver {
     async fn apply(&mut self, wanted: &Model) {
         let mut steps = delta(&self.known, wanted);
         steps.retain(|step| self.link(step.daemon).is_up());
-        if steps.is_empty() {
+        let raw = self.bgp.is_up() && self.raw.differs(&wanted.raw);
+        if steps.is_empty() && !raw {
             return;
         }
         let start = now();
         let mut lines = Vec::new();
+        if raw {
+            self.raw.shed(&wanted.raw, &mut lines, &self.reports).await;
+        }
         for group in steps.chunk_by(|a, b| a.daemon == b.daemon && a.undo.is_none() && b.undo.is_none()) {
             let Some(daemon) = group.first().map(|step| step.daemon) else { continue };
             if !self.link(daemon).is_up() {
@@ -206,10 +218,13 @@ impl Driver {
         }
         // a daemon that was lost is read back when it is there again
         if self.bgp.is_up() {
-            self.know(Daemon::Bgp, Model { bfd: Default::default(), ..wanted.clone() });
+            self.know(Daemon::Bgp, Model { bfd: Default::default(), raw: Vec::new(), ..wanted.clone() });
         }
         if self.bfd.is_up() {
             self.known.bfd.clone_from(&wanted.bfd);
+        }
+        if raw {
+            self.raw.put(&wanted.raw, &mut lines, &self.reports).await;
         }
         let took = start.elapsed();
         self.report(Report::Applied { lines, took }).await;

@@ -10,6 +10,7 @@ use super::files::naming;
 use crate::{config::Kind, frr, names::NodeName};
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
 use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
+use ipnet::IpNet;
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
 
 pub use flags::{LogLevel, TlsVersion};
@@ -44,6 +45,8 @@ pub struct Speaker {
     pub frr_log: frr::LogLevel,
     /// The frr-k8s that drives FRR in our place; `None` where we drive it.
     pub frr_k8s: Option<FrrK8s>,
+    /// What no BGP neighbour may tell us.
+    pub always_block: Vec<IpNet>,
 }
 
 /// A separate frr-k8s.
@@ -240,6 +243,7 @@ impl Speaker {
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),
             frr_log,
             frr_k8s: frr_k8s.map(|namespace| FrrK8s { namespace, passthrough }),
+            always_block: flags.always_block.unwrap_or_default(),
             common,
         })
     }

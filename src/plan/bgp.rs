@@ -43,7 +43,9 @@ impl<'a> Sessions<'a> {
             .iter()
             .map(|(name, ad)| {
                 let (local_pref, communities) = (ad.local_pref, ad.communities.clone());
-                let attributes = Attributes { local_pref, communities, med: ad.med, prepend: ad.prepend };
+                let (med, prepend) = (ad.med, ad.prepend);
+                let attributes =
+                    Attributes { local_pref, communities, med, prepend, ..Attributes::default() };
                 (name, &**ad, Arc::new(attributes))
             })
             .collect();
@@ -157,6 +159,7 @@ impl Session {
                     communities: entry.get().communities.union(&attributes.communities).copied().collect(),
                     med: entry.get().med.max(attributes.med),
                     prepend: entry.get().prepend.max(attributes.prepend),
+                    ..Attributes::default()
                 };
                 entry.insert(Arc::new(both));
             }

@@ -5,7 +5,7 @@
 use crate::{
     api,
     config::{self, Config, Kind, ObjectRef, Problems},
-    frr::{self, Built, Subject},
+    frr::{self, Built, Merged, Subject},
     io::{
         observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
@@ -13,7 +13,9 @@ use crate::{
     names::{NodeName, ServiceKey},
     net::Interfaces,
     plan::{self, Plan, Protocol, Reason, Verdict, Viewpoint},
+    world::Labels,
 };
+use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -45,6 +47,10 @@ pub(super) struct Announcer {
     passwords: config::Passwords,
     /// The text of the ConfigMap `bgpextras`.
     extras: Option<String>,
+    /// The last merge, but for its model.
+    merged: Merged,
+    /// What no neighbour may tell us.
+    block: Vec<IpNet>,
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
@@ -64,7 +70,7 @@ pub(super) struct Desired {
 impl Announcer {
     /// Nothing known yet.
     #[must_use]
-    pub(super) fn new(me: Viewpoint, log: frr::LogLevel, observed: Observed) -> Self {
+    pub(super) fn new(me: Viewpoint, log: frr::LogLevel, block: Vec<IpNet>, observed: Observed) -> Self {
         Self {
             me,
             log,
@@ -80,6 +86,8 @@ impl Announcer {
             built: None,
             passwords: config::Passwords::new(),
             extras: None,
+            merged: Merged::default(),
+            block,
             decided: false,
             stale: true,
         }
@@ -160,18 +168,25 @@ impl Announcer {
         let built = self.built_for(plan);
         self.warn_of_extras();
         let input = &self.observed.input;
-        let mut users = config::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
-        if let Some(text) = &self.extras {
-            users.objects.to_mut().extend([frr::extras(text)]);
-        }
-        let (mut model, unfit) = frr::merge(&built.object, &users.objects);
+        let users = config::resolve(&input.frr_configurations, &input.secrets, &self.passwords);
+        let none = Labels::default();
+        let labels = self.observed.world.nodes.get(&self.me.node).map_or(&none, |facts| &facts.labels);
+        let mut merged = frr::merge(&frr::Sources {
+            ours: &built.object,
+            users: &users.objects,
+            selects: &|selector| selector.matches(labels),
+            extras: self.extras.as_deref().map(|text| (frr::EXTRAS, text)),
+            block: &self.block,
+            last: &self.merged.standing,
+        });
         self.passwords = users.passwords;
-        model.log = Some(self.log);
         self.unfit = built.problems.clone();
         self.unfit.extend(users.problems);
-        self.unfit.extend(frr::blame_extras(built.blame(unfit)));
+        self.unfit.extend(frr::blame_extras(&built.blame(merged.problems.clone())));
         self.built = Some(built);
-        model
+        let model = std::mem::take(&mut merged.model);
+        self.merged = merged;
+        frr::Model { log: Some(self.log), ..model }
     }
 
     /// Text that nobody has checked changes what FRR does: whoever looks for a cause should see when.
@@ -240,9 +255,14 @@ impl Announcer {
             let of = |(key, _, ip): (&ServiceKey, Protocol, IpAddr)| {
                 prefix.contains(&ip).then(|| ObjectRef { kind: Kind::Service, name: key.to_string() })
             };
-            return self.announced().filter_map(of).collect::<BTreeSet<_>>().into_iter().collect();
+            let services: BTreeSet<_> = self.announced().filter_map(of).collect();
+            return services.into_iter().chain(self.merged.owners(subject)).collect();
         }
         let owner = self.built.as_ref().and_then(|built| built.owner(subject));
+        let users: Vec<_> = self.merged.owners(subject).map(frr::or_extras).collect();
+        if owner.is_none() && !users.is_empty() {
+            return users;
+        }
         vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
     }
 

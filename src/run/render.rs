@@ -37,7 +37,7 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
         frr: true,
         ignore_exclude_label: false,
     };
-    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, observed);
+    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, Vec::new(), observed);
     announcer.refresh();
     let Desired { frr: model, .. } = announcer.decide().context("the directory was not read whole")?;
     let model = model.context("nothing was built")?;

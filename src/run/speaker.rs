@@ -65,7 +65,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         frr: settings.frr_vty_dir.is_some() || settings.frr_k8s.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
-    let mut announcer = Announcer::new(me, settings.frr_log, Observed::new(Role::Speaker));
+    let (log, block) = (settings.frr_log, settings.always_block.clone());
+    let mut announcer = Announcer::new(me, log, block, Observed::new(Role::Speaker));
     if let Some(frr_k8s) = &settings.frr_k8s {
         // A Secret can be named where it is: in our namespace too only if that is frr-k8s' own.
         let by_reference = frr_k8s.passthrough || frr_k8s.namespace == common.namespace;

@@ -5,7 +5,7 @@
 
 use super::{Step, Subject};
 use crate::{
-    frr::{Entry, Policy, line},
+    frr::{Entry, Gate, Policy, line},
     names::Word,
 };
 use std::collections::BTreeMap;
@@ -21,13 +21,20 @@ pub(super) fn open(from: &Policies, to: &Policies, steps: &mut Vec<Step>) -> Mov
     for (name, wanted) in to {
         let subject = Subject::Policy(name.clone());
         let had = from.get(name);
-        if !had.is_some_and(|had| had.inbound) {
+        if wanted.inbound && !had.is_some_and(|had| had.inbound) {
             let text = format!("route-map {name}-in deny {}", Policy::INBOUND);
             steps.push(Step::plain(vec![text], &subject));
         }
         if had.is_none() {
             let text = format!("route-map {name}-out deny {}", Policy::LAST);
             steps.push(Step::plain(vec![text], &subject));
+        }
+        let gates = had.map(|had| &had.gates);
+        for (place, gate) in &wanted.gates {
+            let was = gates.and_then(|gates| gates.get(place));
+            if was != Some(gate) {
+                steps.push(let_in(name, *place, gate, was));
+            }
         }
         let none = BTreeMap::new();
         let had = had.map_or(&none, |had| &had.entries);
@@ -56,12 +63,20 @@ pub(super) fn close(from: &Policies, to: &Policies, moved: Moved, steps: &mut Ve
         let subject = Subject::Policy(name.clone());
         let Some(wanted) = to.get(name) else {
             let mut lines = vec![format!("no route-map {name}-out")];
+            let gates = had.gates.iter();
+            lines.extend(gates.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))));
             if had.inbound {
                 lines.push(format!("no route-map {name}-in deny {}", Policy::INBOUND));
             }
             steps.push(Step::plain(lines, &subject));
             continue;
         };
+        let shut = had.gates.iter().filter(|(place, _)| !wanted.gates.contains_key(*place));
+        let shut: Vec<_> =
+            shut.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))).collect();
+        if !shut.is_empty() {
+            steps.push(Step::plain(shut, &subject));
+        }
         for (place, was) in &had.entries {
             match wanted.entries.get(place) {
                 Some(entry) if entry == was => {}
@@ -85,6 +100,15 @@ fn put(name: &Word, place: u16, entry: &Entry) -> Step {
     let head = format!("route-map {name}-out permit {place}");
     let lines = std::iter::once(head).chain(line::entry(entry)).collect();
     let undo = Some(remove(name, place));
+    Step { undo, ..Step::plain(lines, &Subject::Policy(name.clone())) }
+}
+
+/// An entry of the in-map, in place of the one that was there.
+fn let_in(name: &Word, place: u16, gate: &Gate, was: Option<&Gate>) -> Step {
+    let head = line::gate_head(name, place, gate);
+    let undo = Some(format!("no {head}"));
+    let was = was.map(|was| format!("no {}", line::gate_head(name, place, was)));
+    let lines = was.into_iter().chain([head]).chain(line::gate(gate)).collect();
     Step { undo, ..Step::plain(lines, &Subject::Policy(name.clone())) }
 }
 

@@ -17,6 +17,13 @@ pub(super) fn routers(from: &Model, to: &Model, steps: &mut Vec<Step>) {
     let stays = |vrf: &Option<Word>, router: &Router| {
         to.routers.get(vrf).is_some_and(|wanted| wanted.asn == router.asn)
     };
+    // first, since FRR keeps an instance that another one imports
+    for (vrf, router) in &from.routers {
+        let wanted = to.routers.get(vrf).filter(|_| stays(vrf, router));
+        let gone = router.imports.iter().filter(|vrf| wanted.is_none_or(|w| !w.imports.contains(*vrf)));
+        let gone: Vec<_> = gone.map(|vrf| format!("no {}", line::import(vrf.as_ref()))).collect();
+        At { vrf, head: line::router(router, vrf.as_ref()) }.imports(&gone, steps);
+    }
     for (vrf, router) in from.routers.iter().filter(|(vrf, router)| !stays(vrf, router)) {
         let at = At { vrf, head: line::router(router, vrf.as_ref()) };
         at.sessions_end(router, steps);
@@ -35,6 +42,12 @@ pub(super) fn routers(from: &Model, to: &Model, steps: &mut Vec<Step>) {
         for family in FAMILIES {
             at.networks(had, wanted, family, steps);
         }
+    }
+    for (vrf, wanted) in &to.routers {
+        let had = from.routers.get(vrf).filter(|had| had.asn == wanted.asn);
+        let new = wanted.imports.iter().filter(|vrf| had.is_none_or(|had| !had.imports.contains(*vrf)));
+        let new: Vec<_> = new.map(|vrf| line::import(vrf.as_ref())).collect();
+        At { vrf, head: line::router(wanted, vrf.as_ref()) }.imports(&new, steps);
     }
 }
 
@@ -57,6 +70,14 @@ impl At<'_> {
         steps.push(Step { daemon: Daemon::Bgp, context, lines, undo: None });
     }
 
+    /// The same lines for both families.
+    fn imports(&self, lines: &[String], steps: &mut Vec<Step>) {
+        for family in FAMILIES.into_iter().filter(|_| !lines.is_empty()) {
+            let lines = lines.iter().map(|text| Line { text: text.clone(), subject: self.subject() });
+            self.push(Some(family), lines.collect(), steps);
+        }
+    }
+
     /// What comes before the end of an instance. FRR closes the sessions of one that goes without a NOTIFICATION, and
     /// a router that takes that for a restart keeps every route. A neighbour that goes is sent one, after which no
     /// router keeps anything: no network needs to be withdrawn before.
@@ -73,7 +94,7 @@ impl At<'_> {
         let mut lines = Vec::new();
         let mut late = Vec::new();
         let own = |text: String| Line { text, subject: self.subject() };
-        if !had.is_some_and(|had| had.prepared) {
+        if wanted.prepared && !had.is_some_and(|had| had.prepared) {
             lines.extend(line::ROUTER.map(|text| own(text.to_owned())));
         }
         match (had.and_then(|had| had.id), wanted.id) {

@@ -1,45 +1,42 @@
 //! One neighbour of an FRRConfiguration, but for what it is told.
 
-use super::{Faults, optional};
+use super::{Faults, hear::Hearing, optional};
 use crate::{
     api,
     config::{Neighbor, Peer, RemoteAs, Timers},
-    frr::{BfdProfile, GracefulRestart, Session},
+    frr::{GracefulRestart, Session},
     names::{Asn, Password, Word},
     net::Family,
 };
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::IpAddr,
-};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
-/// FRR's defaults of `timers`, where only one of the two is given.
-const DEFAULT: Timers = Timers { keepalive: 60, hold: 180 };
+/// What an object says of one neighbour.
+pub(super) struct Found {
+    pub(super) neighbor: Neighbor,
+    pub(super) session: Session,
+    pub(super) hearing: Hearing,
+}
 
 /// The session that `from` describes; `None` after a fault that would make it another session than was meant.
 pub(super) fn session(
     from: &api::FRRNeighbor,
     asn: Asn,
-    profiles: &BTreeMap<Word, BfdProfile>,
+    profiles: &BTreeSet<Word>,
     at: &str,
     faults: &mut Faults,
-) -> Option<(Neighbor, Session)> {
-    for (set, field) in [
-        (from.to_receive != api::FRRReceive::default(), "toReceive"),
-        (from.to_advertise.next_hop != api::FRRNextHop::default(), "toAdvertise.nextHop"),
-        (from.address_families.contains(&api::FRRAddressFamily::Evpn), "addressFamilies"),
-    ] {
-        if set {
-            faults.add(format!("{at}.{field}"), "is not implemented yet and has no effect");
-        }
+) -> Option<Found> {
+    if from.address_families.contains(&api::FRRAddressFamily::Evpn) {
+        faults.add(format!("{at}.addressFamilies"), "is not implemented yet and has no effect");
     }
     if !from.password_secret.name.is_empty() {
         // Not resolved: who does that has told why. Without its password it would be another session.
         return None;
     }
     match read(from, asn, profiles) {
-        Ok(found) => Some(found),
+        Ok((neighbor, session)) => {
+            let hearing = Hearing::of(from, &session.families, at, faults)?;
+            Some(Found { neighbor, session, hearing })
+        }
         Err(Fault(field, what)) => {
             faults.add(format!("{at}.{field}"), what);
             None
@@ -64,11 +61,7 @@ fn password(text: &str) -> Result<Option<Password>, Fault> {
     Password::new(text).map(Some).or_else(|e| fault("password", e))
 }
 
-fn read(
-    from: &api::FRRNeighbor,
-    asn: Asn,
-    profiles: &BTreeMap<Word, BfdProfile>,
-) -> Result<(Neighbor, Session), Fault> {
+fn read(from: &api::FRRNeighbor, asn: Asn, profiles: &BTreeSet<Word>) -> Result<(Neighbor, Session), Fault> {
     let neighbor = match (from.address.as_str(), from.interface.as_str()) {
         ("", "") => return fault("address", "has no address and no interface"),
         ("", interface) => match Word::new(interface) {
@@ -78,7 +71,7 @@ fn read(
         },
         (address, "") => match address.parse::<IpAddr>() {
             Ok(ip) => Neighbor::Address(ip.to_canonical()),
-            Err(_) => return fault("address", format_args!("{address:?} is not an IP address")),
+            Err(_) => return fault("address", format_args!("failed to find ipfamily for {address:?}")),
         },
         _ => return fault("address", "has both Address and Interface specified"),
     };
@@ -106,7 +99,7 @@ fn read(
         return fault("sourceaddress", "an unnumbered session has the address of its interface");
     }
     let bfd = word("bfdProfile", &from.bfd_profile)?;
-    if let Some(name) = bfd.as_ref().filter(|name| !profiles.contains_key(name)) {
+    if let Some(name) = bfd.as_ref().filter(|name| !profiles.contains(name)) {
         return fault("bfdProfile", format_args!("no BFD profile {name} in this object"));
     }
     // FRR prints an address in its shortest form, so that must be ours too
@@ -169,9 +162,11 @@ fn timers(from: &api::FRRNeighbor) -> Result<Option<Timers>, Fault> {
     if from.hold_time.is_none() && from.keepalive_time.is_none() {
         return Ok(None);
     }
-    let hold = from.hold_time.as_ref().map_or(Ok(DEFAULT.hold), |time| seconds("holdTime", time))?;
-    let keepalive = from.keepalive_time.as_ref();
-    let keepalive = keepalive.map_or(Ok(DEFAULT.keepalive), |time| seconds("keepaliveTime", time))?;
+    let (Some(hold), Some(keepalive)) = (&from.hold_time, &from.keepalive_time) else {
+        let field = if from.hold_time.is_some() { "holdTime" } else { "keepaliveTime" };
+        return fault(field, "holdTime and keepaliveTime are given both or none");
+    };
+    let (hold, keepalive) = (seconds("holdTime", hold)?, seconds("keepaliveTime", keepalive)?);
     if matches!(hold, 1 | 2) {
         return fault("holdTime", "must be 0 or at least 3s");
     }

@@ -1,13 +1,13 @@
-//! What the neighbours of a router are told, sorted into policy classes.
+//! What the neighbours of routers are told, sorted into policy classes.
 //!
 //! Ten thousand prefixes and a few kinds of them is the usual shape. So nothing is kept for a prefix but the number
 //! of the kind that it is so far: adding an attribute, or a neighbour, is a step from kind to kind, remembered.
 
-use super::Faults;
+use super::{Faults, hear::NextHops};
 use crate::{
     api,
     config::{BgpAdvertisement, Community},
-    frr::{Class, ClassId, Entry, Policy, Router, policy_name},
+    frr::{Class, ClassId, Entry, Model, Policy, policy_name},
     names::{Asn, Word},
     net::Family,
     plan::Attributes,
@@ -19,6 +19,7 @@ use std::{
 };
 
 /// The prefixes of one router of one object: neighbours of that object may be told these.
+#[derive(Default)]
 pub(super) struct Known(Vec<IpNet>);
 
 impl Known {
@@ -31,16 +32,36 @@ impl Known {
         known.dedup();
         Self(known)
     }
+
+    /// These and those.
+    pub(super) fn join(&mut self, other: Self) {
+        if self.0.is_empty() {
+            *self = other;
+        } else {
+            self.0.extend(other.0);
+            self.0.sort_unstable();
+            self.0.dedup();
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &IpNet> {
+        self.0.iter()
+    }
 }
 
-/// The networks of one router.
-#[derive(Default)]
-pub(super) struct Routes {
-    /// Sorted.
-    kinds: Vec<(IpNet, u32)>,
+/// Prefixes that a neighbour may be told: those of its own router, and those of VRFs that it imports.
+pub(super) type Sources<'a> = [(&'a Option<Word>, &'a Known)];
+
+/// What the neighbours of all routers are told.
+#[derive(Clone, Default)]
+pub(super) struct Telling {
+    routers: BTreeMap<Option<Word>, Routes>,
     classes: Kinds<(Word, u32), Class>,
     attributes: Kinds<Attribute, Attributes>,
 }
+
+/// The networks of one router, sorted, each with the kind of class that it has.
+type Routes = Vec<(IpNet, u32)>;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Attribute {
@@ -61,48 +82,45 @@ impl Attribute {
     }
 }
 
-impl Routes {
+impl Telling {
+    /// Adds the prefixes of a router, whoever is told them.
+    pub(super) fn know(&mut self, vrf: &Option<Word>, known: &Known) {
+        let routes = self.routers.entry(vrf.clone()).or_default();
+        *routes = merged(std::mem::take(routes), known.iter().map(|prefix| (*prefix, ())), |kind, ()| kind);
+    }
+
     /// Adds what the neighbour `policy` is told.
     pub(super) fn tell(
         &mut self,
-        policy: Word,
+        policy: &Word,
         families: &BTreeSet<Family>,
         told: &api::FRRAdvertise,
-        known: &Known,
+        known: &Sources<'_>,
         at: &str,
         faults: &mut Faults,
     ) {
         let at = format!("{at}.toAdvertise");
-        let mut routes: Vec<(IpNet, u32)> = match told.allowed.mode {
+        let mut routes = match told.allowed.mode {
             api::FRRAllowMode::All => {
-                let carried = known.0.iter().filter(|p| families.contains(&Family::of_net(**p)));
-                carried.map(|prefix| (*prefix, 0)).collect()
+                let all = known.iter().flat_map(|(_, known)| known.iter());
+                all.filter(|p| families.contains(&Family::of_net(**p))).map(|prefix| (*prefix, 0)).collect()
             }
-            api::FRRAllowMode::Filtered => {
-                let mut routes = Vec::with_capacity(told.allowed.prefixes.len());
-                let mut near = 0;
-                for (i, prefix) in told.allowed.prefixes.iter().enumerate() {
-                    let field = || format!("{at}.allowed.prefixes[{i}]");
-                    let Some(prefix) = net(prefix, field, faults) else { continue };
-                    if seek(&known.0, &mut near, |p| p, &prefix).is_none() {
-                        faults.add(field(), format!("trying to advertise non configured prefix {prefix}"));
-                    } else if !families.contains(&Family::of_net(prefix)) {
-                        faults.add(field(), format!("{prefix} is not of a family of this neighbor"));
-                    } else {
-                        routes.push((prefix, 0));
-                    }
-                }
-                routes.sort_unstable();
-                routes.dedup();
-                routes
-            }
+            api::FRRAllowMode::Filtered => filtered(&told.allowed.prefixes, families, known, &at, faults),
         };
+        routes.sort_unstable();
+        routes.dedup();
         for (i, list) in told.with_local_pref.iter().enumerate() {
             let at = format!("{at}.withLocalPref[{i}]");
+            if told.with_local_pref.iter().take(i).any(|other| other.local_pref == list.local_pref) {
+                faults.add(&at, format!("local preference {} is already defined", list.local_pref));
+            }
             self.mark(&mut routes, &Attribute::LocalPref(list.local_pref), &list.prefixes, &at, faults);
         }
         for (i, list) in told.with_community.iter().enumerate() {
             let at = format!("{at}.withCommunity[{i}]");
+            if told.with_community.iter().take(i).any(|other| other.community == list.community) {
+                faults.add(&at, format!("community {} is already defined", list.community));
+            }
             match community(&list.community) {
                 Some(community) => {
                     let attribute = Attribute::Community(community);
@@ -126,7 +144,16 @@ impl Routes {
                 faults.add(format!("{at}.times"), format!("must be 1 to {}", BgpAdvertisement::PREPEND));
             }
         }
-        self.join(&policy, &routes);
+        match known {
+            [(vrf, _)] => self.join(vrf, policy, &routes, &at, faults),
+            several => {
+                for (vrf, known) in several {
+                    let mut near = 0;
+                    let own = routes.iter().filter(|(p, _)| seek(&known.0, &mut near, |p| p, p).is_some());
+                    self.join(vrf, policy, &own.copied().collect::<Vec<_>>(), &at, faults);
+                }
+            }
+        }
     }
 
     fn mark(
@@ -164,16 +191,30 @@ impl Routes {
     }
 
     /// Adds one neighbour to the classes of `routes`, sorted.
-    fn join(&mut self, policy: &Word, routes: &[(IpNet, u32)]) {
+    fn join(
+        &mut self,
+        vrf: &Option<Word>,
+        policy: &Word,
+        routes: &[(IpNet, u32)],
+        at: &str,
+        faults: &mut Faults,
+    ) {
         let mut last = None;
         let (classes, attributes) = (&mut self.classes, &self.attributes);
+        let mut clashes: BTreeSet<u32> = BTreeSet::new();
         let mut next = |kind: u32, attribute: u32| match last {
             Some((from, by, to)) if (from, by) == (kind, attribute) => to,
             _ => {
                 let step = (policy.clone(), attribute);
+                let new = attributes.get(attribute);
+                let had = classes.get(kind).0.get(policy).cloned();
+                if had.as_ref().is_some_and(|had| clash(had, &new)) {
+                    clashes.extend(new.local_pref);
+                }
                 let to = classes.step(kind, &step, |class: &Class| {
                     let mut class = class.clone();
-                    class.0.insert(policy.clone(), attributes.get(attribute));
+                    let both = had.map_or_else(|| new.clone(), |had| both(&had, &new));
+                    class.0.insert(policy.clone(), both);
                     Some(class)
                 });
                 let to = to.unwrap_or(kind);
@@ -181,48 +222,128 @@ impl Routes {
                 to
             }
         };
-        let before = std::mem::take(&mut self.kinds);
-        self.kinds.reserve(before.len().max(routes.len()));
-        let mut before = before.into_iter().peekable();
-        for (prefix, attribute) in routes {
-            while let Some(other) = before.next_if(|(p, _)| p < prefix) {
-                self.kinds.push(other);
-            }
-            let kind = before.next_if(|(p, _)| p == prefix).map_or(0, |(_, kind)| kind);
-            self.kinds.push((*prefix, next(kind, *attribute)));
+        let before = self.routers.entry(vrf.clone()).or_default();
+        *before = merged(std::mem::take(before), routes.iter().copied(), &mut next);
+        for preference in clashes {
+            let what = format!("multiple local prefs: {preference} is not what its prefixes have already");
+            faults.add(format!("{at}.withLocalPref"), what);
         }
-        self.kinds.extend(before);
     }
 
     /// Writes the networks, their classes and the entries of the out-maps.
-    pub(super) fn settle(
-        self,
-        router: &mut Router,
-        vrf: Option<&Word>,
-        classes: &mut BTreeSet<ClassId>,
-        policies: &mut BTreeMap<Word, Policy>,
-    ) {
-        let ids: Vec<ClassId> = self.classes.all.iter().map(|class| class.id()).collect();
-        router.networks =
-            self.kinds.iter().filter_map(|(p, kind)| Some((*p, *ids.get(*kind as usize)?))).collect();
-        let used: BTreeSet<u32> = self.kinds.iter().map(|(_, kind)| *kind).collect();
-        let wanted: BTreeMap<ClassId, Arc<Class>> =
-            used.iter().filter_map(|k| Some((*ids.get(*k as usize)?, self.classes.get(*k)))).collect();
-        // what a neighbour knows us by: that is what is prepended
-        let sessions = router.sessions.iter();
-        let own_as: BTreeMap<Word, Asn> = sessions
-            .filter_map(|(key, s)| Some((policy_name(key, vrf)?, s.local_as.unwrap_or(router.asn))))
-            .collect();
+    pub(super) fn settle(&mut self, hops: &BTreeMap<&Word, &NextHops>, model: &mut Model) {
+        let own_as = own_as(model);
+        let mut ids: BTreeMap<(u32, Family), ClassId> = BTreeMap::new();
+        let mut wanted: BTreeMap<ClassId, Arc<Class>> = BTreeMap::new();
+        for (vrf, routes) in std::mem::take(&mut self.routers) {
+            let Some(router) = model.routers.get_mut(&vrf) else { continue };
+            let class = |(prefix, kind): (IpNet, u32)| {
+                let family = Family::of_net(prefix);
+                let id = *ids.entry((kind, family)).or_insert_with(|| {
+                    let class = with_hops(self.classes.get(kind), hops, family);
+                    let id = class.id();
+                    wanted.insert(id, class);
+                    id
+                });
+                (prefix, id)
+            };
+            router.networks = routes.into_iter().map(class).collect();
+        }
         for (id, class) in wanted {
-            classes.insert(id);
+            model.classes.insert(id);
             for (name, attributes) in &class.0 {
-                if let Some(policy) = policies.get_mut(name) {
+                if let Some(policy) = model.policies.get_mut(name) {
                     let own_as = attributes.prepend.and_then(|_| own_as.get(name).copied());
                     place(&mut policy.entries, id, attributes, own_as);
                 }
             }
         }
     }
+}
+
+/// What each neighbour knows us by, which is what is prepended.
+fn own_as(model: &Model) -> BTreeMap<Word, Asn> {
+    let mut own = BTreeMap::new();
+    for (vrf, router) in &model.routers {
+        let sessions = router.sessions.iter();
+        own.extend(sessions.filter_map(|(neighbor, session)| {
+            Some((policy_name(neighbor, vrf.as_ref())?, session.local_as.unwrap_or(router.asn)))
+        }));
+    }
+    own
+}
+
+/// The prefixes that are listed, of those that are known and of a family that the session carries.
+fn filtered(
+    prefixes: &[api::FRRPrefix],
+    families: &BTreeSet<Family>,
+    known: &Sources<'_>,
+    at: &str,
+    faults: &mut Faults,
+) -> Vec<(IpNet, u32)> {
+    let mut routes = Vec::with_capacity(prefixes.len());
+    let mut near = vec![0; known.len()];
+    for (i, prefix) in prefixes.iter().enumerate() {
+        let field = || format!("{at}.allowed.prefixes[{i}]");
+        let Some(prefix) = net(prefix, field, faults) else { continue };
+        let mut lists = known.iter().zip(&mut near);
+        if !lists.any(|((_, known), near)| seek(&known.0, near, |p| p, &prefix).is_some()) {
+            faults.add(field(), format!("trying to advertise non configured prefix {prefix}"));
+        } else if !families.contains(&Family::of_net(prefix)) {
+            faults.add(field(), format!("{prefix} is not of a family of this neighbor"));
+        } else {
+            routes.push((prefix, 0));
+        }
+    }
+    routes
+}
+
+/// `before` with what comes from `news`, both sorted; a prefix that is in neither has kind 0.
+fn merged<T>(
+    before: Routes,
+    news: impl ExactSizeIterator<Item = (IpNet, T)>,
+    mut kind_of: impl FnMut(u32, T) -> u32,
+) -> Routes {
+    let mut all = Vec::with_capacity(before.len().max(news.len()));
+    let mut before = before.into_iter().peekable();
+    for (prefix, new) in news {
+        while let Some(other) = before.next_if(|(p, _)| *p < prefix) {
+            all.push(other);
+        }
+        let kind = before.next_if(|(p, _)| *p == prefix).map_or(0, |(_, kind)| kind);
+        all.push((prefix, kind_of(kind, new)));
+    }
+    all.extend(before);
+    all
+}
+
+/// The class with the next hops that its neighbours are told for prefixes of `family`.
+fn with_hops(class: Arc<Class>, hops: &BTreeMap<&Word, &NextHops>, family: Family) -> Arc<Class> {
+    let hop = |policy: &Word| hops.get(policy).and_then(|hops| hops.get(&family)).copied();
+    if !class.0.keys().any(|policy| hop(policy).is_some()) {
+        return class;
+    }
+    let told = class.0.iter().map(|(policy, attributes)| match hop(policy) {
+        None => (policy.clone(), attributes.clone()),
+        next_hop => (policy.clone(), Arc::new(Attributes { next_hop, ..(**attributes).clone() })),
+    });
+    Arc::new(Class(told.collect()))
+}
+
+/// Whether two objects want different local preferences.
+fn clash(had: &Attributes, new: &Attributes) -> bool {
+    had.local_pref.zip(new.local_pref).is_some_and(|(a, b)| a != b)
+}
+
+/// What two objects ask for; where they exclude each other, the first one.
+fn both(had: &Attributes, new: &Attributes) -> Arc<Attributes> {
+    Arc::new(Attributes {
+        local_pref: had.local_pref.or(new.local_pref),
+        med: had.med.or(new.med),
+        prepend: had.prepend.or(new.prepend),
+        communities: had.communities.union(&new.communities).copied().collect(),
+        ..had.clone()
+    })
 }
 
 /// Gives the class its place in an out-map, or the next free one. Classes come in the order of their ids.
@@ -262,6 +383,7 @@ fn add(attributes: &Attributes, attribute: &Attribute) -> Option<Attributes> {
 }
 
 /// Kinds of things, and how one becomes another; kind 0 is the empty one.
+#[derive(Clone)]
 struct Kinds<S, T> {
     all: Vec<Arc<T>>,
     steps: BTreeMap<(u32, S), Option<u32>>,

@@ -4,17 +4,22 @@
 use super::Found;
 use crate::{
     config::Community,
-    frr::{ClassId, Entry, Policy, line},
+    frr::{ClassId, Entry, Gate, ListName, Policy, Range, line},
     names::{Asn, Word},
+    net::Family,
     plan::Attributes,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 /// Entries of route-maps by their first line, and lines of community lists.
 #[derive(Default)]
 pub(super) struct Maps {
     entries: BTreeMap<String, Vec<String>>,
     lists: BTreeSet<String>,
+    prefixes: BTreeMap<ListName, BTreeMap<u32, Range>>,
 }
 
 /// FRR's names of well-known communities.
@@ -41,6 +46,14 @@ const WELL_KNOWN: [(&str, Community); 17] = [
 impl Maps {
     /// `route-map NAME ACTION NUMBER`.
     pub(super) fn entry(&mut self, head: &str) {
+        // one entry of a number: FRR changes what it does
+        let words: Vec<&str> = head.split(' ').collect();
+        if let [map, name, action, number] = words[..] {
+            let other = if action == "permit" { "deny" } else { "permit" };
+            if let Some(lines) = self.entries.remove(&format!("{map} {name} {other} {number}")) {
+                self.entries.insert(head.to_owned(), lines);
+            }
+        }
         self.entries.entry(head.to_owned()).or_default();
     }
 
@@ -54,10 +67,19 @@ impl Maps {
         self.lists.insert(text.to_owned());
     }
 
+    /// `ip prefix-list …`, of which only the inbound lists of neighbours can be ours.
+    pub(super) fn range(&mut self, text: &str) -> bool {
+        let Some((list, place, range)) = range(text) else { return false };
+        self.prefixes.entry(list).or_default().insert(place, range);
+        true
+    }
+
     /// Says which is which.
     pub(super) fn settle(&mut self, found: &mut Found) {
         self.classes(found);
         self.policies(found);
+        found.model.guard = self.lists.remove(line::GUARD);
+        found.model.lists = std::mem::take(&mut self.prefixes);
         for (head, lines) in std::mem::take(&mut self.entries) {
             found.foreign.push(head);
             found.foreign.extend(lines.into_iter().map(|line| format!(" {line}")));
@@ -98,6 +120,16 @@ impl Maps {
                 self.entries.remove(&inbound);
                 policy.inbound = true;
             }
+            for permit in [false, true] {
+                let head = format!("route-map {name}-in {} ", if permit { "permit" } else { "deny" });
+                self.entries.retain(|other, lines| {
+                    let place = other.strip_prefix(&head).and_then(|place| place.parse().ok());
+                    let found = place.zip(gate(permit, lines));
+                    let ours = found.is_some();
+                    policy.gates.extend(found);
+                    !ours
+                });
+            }
             let permit = format!("route-map {name}-out permit ");
             self.entries.retain(|head, lines| {
                 let place = head.strip_prefix(&permit).and_then(|place| place.parse().ok());
@@ -109,6 +141,32 @@ impl Maps {
             found.model.policies.insert(name, policy);
         }
     }
+}
+
+/// An entry of an in-map exactly as we write it.
+fn gate(permit: bool, lines: &[String]) -> Option<Gate> {
+    let rest = lines.first()?.strip_prefix("match ")?;
+    let (family, rest) = rest
+        .strip_prefix("ip ")
+        .map_or_else(|| Some((Family::V6, rest.strip_prefix("ipv6 ")?)), |rest| Some((Family::V4, rest)))?;
+    let name = Word::new(rest.strip_prefix("address prefix-list ")?).ok()?;
+    let gate = Gate { permit, list: ListName { family, name } };
+    (line::gate(&gate) == lines).then_some(gate)
+}
+
+fn range(text: &str) -> Option<(ListName, u32, Range)> {
+    let (family, text) = match text.strip_prefix("ip prefix-list ") {
+        Some(text) => (Family::V4, text),
+        None => (Family::V6, text.strip_prefix("ipv6 prefix-list ")?),
+    };
+    let (name, rest) = text.split_once(" seq ")?;
+    let (policy, kind) = name.rsplit_once("-inpl-")?;
+    if policy.is_empty() || !matches!(kind, "ipv4" | "ipv6" | "dual") {
+        return None;
+    }
+    let (place, rest) = rest.split_once(" permit ")?;
+    let range = Range::parse(rest, family).ok()?;
+    Some((ListName { family, name: Word::new(name).ok()? }, place.parse().ok()?, range))
 }
 
 fn entry(lines: &[String]) -> Entry {
@@ -141,6 +199,10 @@ fn parse(lines: &[String]) -> Option<Entry> {
             own_as = path.first().copied().filter(|first| path.iter().all(|asn| asn == first));
             attributes.prepend = own_as.and(u8::try_from(path.len()).ok());
             own_as?;
+        } else if let Some(hop) = line.strip_prefix("set ip next-hop ") {
+            attributes.next_hop = Some(IpAddr::V4(hop.parse().ok()?));
+        } else if let Some(hop) = line.strip_prefix("set ipv6 next-hop global ") {
+            attributes.next_hop = Some(IpAddr::V6(hop.parse().ok()?));
         } else {
             return None;
         }

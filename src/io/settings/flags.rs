@@ -1,6 +1,7 @@
 //! The flags as they are typed; what they mean is decided one level up.
 
 use clap::{ArgAction, Parser};
+use ipnet::IpNet;
 use std::{path::PathBuf, str::FromStr};
 
 /// Flags of both programs.
@@ -107,6 +108,9 @@ pub(super) struct SpeakerFlags {
     /// The frr.conf to write [env: FRR_CONFIG_FILE] [default: /etc/frr/frr.conf]
     #[arg(long, value_name = "FILE")]
     pub(super) frr_conf: Option<PathBuf>,
+    /// Prefixes that no BGP neighbor may tell us, nor what is in them, comma separated
+    #[arg(long, value_name = "CIDRS", value_parser = prefixes)]
+    pub(super) always_block: Option<Prefixes>,
     /// Ignored
     #[arg(long, value_name = "ADDRESS")]
     host: Option<String>,
@@ -223,6 +227,15 @@ fn boolean(text: &str) -> Result<bool, String> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
         _ => Err("must be true or false".into()),
     }
+}
+
+/// Prefixes, in the order in which they were typed.
+pub(super) type Prefixes = Vec<IpNet>;
+
+/// A comma separated list, which may be empty.
+fn prefixes(text: &str) -> Result<Prefixes, String> {
+    let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| word.parse().map_err(|_| format!("{word:?} is not a prefix"))).collect()
 }
 
 /// Numbers of curves: none twice.

@@ -8,7 +8,8 @@ use serde_json::json;
 /// A speaker of node `n` that has seen one peer.
 fn announcer(frr: bool) -> Announcer {
     let me = Viewpoint { node: "n".into(), class: Class::default(), frr, ignore_exclude_label: false };
-    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, Observed::new(Role::Speaker));
+    let mut announcer =
+        Announcer::new(me, frr::LogLevel::Informational, Vec::new(), Observed::new(Role::Speaker));
     let peer = json!({"metadata": {"name": "tor"},
         "spec": {"myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.1"}});
     announcer.observe(Change::Peer("tor".into(), serde_json::from_value(peer).unwrap()));
