@@ -5,7 +5,7 @@
 //! - [`process`], [`bins`], [`wait`]: programs, where they are, and waiting for what they do
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`peer`]: routers of every make (FRR 8 and 10, BIRD, GoBGP), configured by the test, with one view of all
-//! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
+//! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
@@ -33,6 +33,7 @@ pub mod peer;
 pub mod pod;
 pub mod process;
 pub mod recorder;
+pub mod tcp;
 pub mod tor;
 pub mod updates;
 pub mod wait;

@@ -222,6 +222,18 @@ impl Peer {
         }
     }
 
+    /// The [`Seen::life`] of every session, by the neighbour's name: one question to the router.
+    ///
+    /// # Errors
+    /// As [`Peer::seen`].
+    pub fn lives(&self) -> Result<BTreeMap<String, String>> {
+        match &self.daemon {
+            Daemon::Frr(frr) => frr::lives(frr),
+            Daemon::Bird(bird) => bird.lives(),
+            Daemon::GoBgp(_) => gobgp::lives(&self.net),
+        }
+    }
+
     /// What it was told over both families.
     ///
     /// # Errors
@@ -237,8 +249,9 @@ impl Peer {
     }
 }
 
-/// A neighbour's name in answers and in configurations.
-fn name(at: &At) -> String {
+/// A neighbour's name in answers and in configurations, and in [`Path::from`].
+#[must_use]
+pub fn name(at: &At) -> String {
     match at {
         At::Address(ip) => ip.to_string(),
         At::Interface(name) => (*name).to_owned(),

@@ -1,6 +1,12 @@
 //! A router that runs BIRD: what it shows is for people, and read line by line.
 
-use std::{collections::BTreeSet, fs, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -58,7 +64,7 @@ impl Bird {
         let offered = block.clone().find_map(|line| line.strip_prefix("AF announced:")).unwrap_or("ipv4");
         let restart = block.any(|line| line == "Graceful restart");
         let kept = block.find_map(|line| line.strip_prefix("AF supported:")).unwrap_or_default();
-        let since = text.lines().find(|line| line.starts_with(&protocol(index)));
+        let life = text.lines().find_map(|line| life(line, index));
         Ok(Seen {
             established,
             asn: line("Neighbor AS:").and_then(|asn| asn.parse().ok()).unwrap_or_default(),
@@ -72,8 +78,14 @@ impl Bird {
                 true if families(kept).is_empty() => Restart::Helper,
                 true => Restart::Keeps(families(kept)),
             },
-            life: since.and_then(|line| line.split_whitespace().nth(4)).unwrap_or_default().to_owned(),
+            life: life.unwrap_or_default(),
         })
+    }
+
+    pub(super) fn lives(&self) -> Result<BTreeMap<String, String>> {
+        let text = self.birdc("show protocols")?;
+        let of = |(index, at)| Some((super::name(at), text.lines().find_map(|line| life(line, index))?));
+        Ok(self.neighbours.iter().enumerate().filter_map(of).collect())
     }
 
     pub(super) fn table(&self) -> Result<Table> {
@@ -85,6 +97,17 @@ impl Bird {
             }
         }
         Ok(table)
+    }
+}
+
+/// Since when this protocol has been in its state, when the line is about it: date and time of day.
+fn life(line: &str, index: usize) -> Option<String> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words.as_slice() {
+        [name, _, _, state, day, time, ..] if *name == protocol(index) => {
+            Some(format!("{state} since {day} {time}"))
+        }
+        _ => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A router that runs FRR: configured by frr.conf, asked by vtysh's JSON.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -79,8 +79,19 @@ pub(super) fn seen(frr: &Frr, at: &At) -> Result<Seen> {
             true if kept.is_empty() => Restart::Helper,
             true => Restart::Keeps(kept),
         },
-        life: format!("{} up, {} down", count("/connectionsEstablished"), count("/connectionsDropped")),
+        life: life(facts),
     })
+}
+
+pub(super) fn lives(frr: &Frr) -> Result<BTreeMap<String, String>> {
+    let all = frr.json("show bgp neighbors json")?;
+    let all = all.as_object().context("FRR gives no neighbours")?;
+    Ok(all.iter().map(|(name, facts)| (name.clone(), life(facts))).collect())
+}
+
+fn life(facts: &Value) -> String {
+    let count = |field: &str| number(facts, field).unwrap_or_default();
+    format!("{} up, {} down", count("/connectionsEstablished"), count("/connectionsDropped"))
 }
 
 pub(super) fn table(frr: &Frr) -> Result<Table> {

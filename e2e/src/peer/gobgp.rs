@@ -1,6 +1,10 @@
 //! A router that runs GoBGP: configured by a file, asked by `gobgp -j`.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
@@ -100,8 +104,20 @@ pub(super) fn seen(net: &Net, at: &At) -> Result<Seen> {
             true if kept.is_empty() => Restart::Helper,
             true => Restart::Keeps(kept),
         },
-        life: number(&facts, "/timers/state/uptime/seconds").unwrap_or_default().to_string(),
+        life: life(&facts),
     })
+}
+
+pub(super) fn lives(net: &Net) -> Result<BTreeMap<String, String>> {
+    let all = ask(net, &["neighbor"])?;
+    let of = |facts: &Value| Some((text(facts, "/conf/neighbor_address")?.to_owned(), life(facts)));
+    Ok(all.as_array().into_iter().flatten().filter_map(of).collect())
+}
+
+fn life(facts: &Value) -> String {
+    let state = number(facts, "/state/session_state").unwrap_or_default();
+    let since = number(facts, "/timers/state/uptime/seconds").unwrap_or_default();
+    format!("state {state} since {since}")
 }
 
 pub(super) fn table(net: &Net) -> Result<Table> {
