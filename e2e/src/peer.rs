@@ -130,6 +130,8 @@ pub struct Seen {
     pub restart: Restart,
     /// Changes whenever the session comes up anew, and at no other time.
     pub life: String,
+    /// Why it was lost last, in the router's words; empty where it says nothing.
+    pub lost: String,
 }
 
 /// What a neighbour says of graceful restart (RFC 4724).
@@ -201,6 +203,14 @@ impl Peer {
         }
     }
 
+    /// The last lines that it wrote, for messages about what did not happen.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let text = self.process().log_text();
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n")
+    }
+
     /// Its FRR, when it runs one: for what only FRR tells.
     #[must_use]
     pub fn frr(&self) -> Option<&Frr> {
@@ -229,7 +239,7 @@ impl Peer {
     pub fn lives(&self) -> Result<BTreeMap<String, String>> {
         match &self.daemon {
             Daemon::Frr(frr) => frr::lives(frr),
-            Daemon::Bird(bird) => bird.lives(),
+            Daemon::Bird(bird) => Ok(bird.lives()),
             Daemon::GoBgp(_) => gobgp::lives(&self.net),
         }
     }

@@ -64,7 +64,6 @@ impl Bird {
         let offered = block.clone().find_map(|line| line.strip_prefix("AF announced:")).unwrap_or("ipv4");
         let restart = block.any(|line| line == "Graceful restart");
         let kept = block.find_map(|line| line.strip_prefix("AF supported:")).unwrap_or_default();
-        let life = text.lines().find_map(|line| life(line, index));
         Ok(Seen {
             established,
             asn: line("Neighbor AS:").and_then(|asn| asn.parse().ok()).unwrap_or_default(),
@@ -78,14 +77,20 @@ impl Bird {
                 true if families(kept).is_empty() => Restart::Helper,
                 true => Restart::Keeps(families(kept)),
             },
-            life: life.unwrap_or_default(),
+            life: self.life(index),
+            lost: line("Last error:").unwrap_or_default().to_owned(),
         })
     }
 
-    pub(super) fn lives(&self) -> Result<BTreeMap<String, String>> {
-        let text = self.birdc("show protocols")?;
-        let of = |(index, at)| Some((super::name(at), text.lines().find_map(|line| life(line, index))?));
-        Ok(self.neighbours.iter().enumerate().filter_map(of).collect())
+    pub(super) fn lives(&self) -> BTreeMap<String, String> {
+        let all = self.neighbours.iter().enumerate();
+        all.map(|(index, at)| (super::name(at), self.life(index))).collect()
+    }
+
+    /// How often it has changed its state. (The time of the last change is a millisecond off, now and then.)
+    fn life(&self, index: usize) -> String {
+        let changes = format!(" {}: State changed to ", protocol(index));
+        format!("{} changes", self.process.log_text().matches(&changes).count())
     }
 
     pub(super) fn table(&self) -> Result<Table> {
@@ -97,17 +102,6 @@ impl Bird {
             }
         }
         Ok(table)
-    }
-}
-
-/// Since when this protocol has been in its state, when the line is about it: date and time of day.
-fn life(line: &str, index: usize) -> Option<String> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
-        [name, _, _, state, day, time, ..] if *name == protocol(index) => {
-            Some(format!("{state} since {day} {time}"))
-        }
-        _ => None,
     }
 }
 
@@ -182,7 +176,7 @@ fn conf(settings: &Settings) -> Result<String> {
     let Settings { asn, id, local, port, neighbours } = settings;
     // interfaces are looked at often, since a cable may come after the start
     let mut text = format!(
-        "log stderr all;\nrouter id {id};\ntimeformat protocol iso long ms;\nprotocol device {{ scan time 1; }}\n\
+        "log stderr all;\nrouter id {id};\nprotocol device {{ scan time 1; }}\n\
          protocol direct {{ ipv4; ipv6; }}\nprotocol bfd {{ interface \"*\" {{ interval 300 ms; }}; }}\n"
     );
     for (index, neighbour) in neighbours.iter().enumerate() {
@@ -191,7 +185,7 @@ fn conf(settings: &Settings) -> Result<String> {
         let local = local.filter(same).map(|ip| format!("local {ip} port {port}")).unwrap_or_default();
         let local = if local.is_empty() { format!("local port {port}") } else { local };
         text += &format!(
-            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n",
+            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n  debug {{ states }};\n",
             protocol(index),
             neighbour.asn
         );

@@ -21,6 +21,7 @@ pub(super) fn start(warden: &Warden, net: &Net, version: Version, settings: &Set
 fn conf(settings: &Settings) -> String {
     let Settings { asn, id, neighbours, .. } = settings;
     let mut lines = vec![
+        "log stdout informational".to_owned(),
         format!("router bgp {asn}"),
         format!(" bgp router-id {id}"),
         " no bgp ebgp-requires-policy".to_owned(),
@@ -80,6 +81,7 @@ pub(super) fn seen(frr: &Frr, at: &At) -> Result<Seen> {
             true => Restart::Keeps(kept),
         },
         life: life(facts),
+        lost: text(facts, "/lastResetDueTo").unwrap_or_default().to_owned(),
     })
 }
 

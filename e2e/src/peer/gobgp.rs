@@ -105,6 +105,7 @@ pub(super) fn seen(net: &Net, at: &At) -> Result<Seen> {
             true => Restart::Keeps(kept),
         },
         life: life(&facts),
+        lost: String::new(),
     })
 }
 

@@ -3,4 +3,5 @@
 //! One lab for all: see [`world`]. The tests take it in turn, and each leaves it as it found it.
 
 mod sessions;
+mod wire;
 mod world;

@@ -15,11 +15,13 @@ use ferrolb_e2e::{
     fabric::{Fabric, NODE_ASN, Node, Segment},
     frr::Version,
     lab::{DEADLINE, Lab, Plan},
+    netns::Net,
     objects,
     peer::{At, Make, Neighbour, Path, Peer, Seen, Settings, name},
     tor::Family,
     wait,
 };
+use serde_json::Value;
 
 /// The network between the FRR router and the router that is two hops away from the nodes.
 const HOP: &str = "172.31.13";
@@ -118,22 +120,9 @@ impl World {
         let mut lab = Lab::without_product(Plan { vrf: true, ..Plan::of(2).both_versions() })?;
         let routers = routers(&lab.fabric)?;
         lab.manifests.put("pools", &objects::pool("ads", &["10.66.0.0/24", "fd00:66::/120"]))?;
-        let profile = "  receiveInterval: 400\n  transmitInterval: 500\n  detectMultiplier: 5\n";
-        lab.manifests.put(
-            "bfd",
-            &(objects::bfd_profile("slow")
-                .replace("  receiveInterval: 300\n  transmitInterval: 300\n", profile)),
-        )?;
-        let world = Self {
-            routers,
-            lives: Mutex::default(),
-            standing: standing(),
-            lab: {
-                lab.start_controller()?;
-                lab
-            },
-        };
-        let mut world = world;
+        lab.manifests.put("bfd", &slow())?;
+        lab.start_controller()?;
+        let mut world = Self { routers, lives: Mutex::default(), standing: standing(), lab };
         for node in world.lab.names() {
             world.lab.start_speaker(&node)?;
         }
@@ -161,6 +150,10 @@ impl World {
                 }
             }
         }
+        for node in &self.lab.fabric.nodes {
+            self.lab.manifests.put(&format!("node-{}", node.name()), &objects::node(node))?;
+        }
+        self.lab.manifests.put("bfd", &slow())?;
         for standing in &self.standing {
             self.put(&standing.object)?;
         }
@@ -224,12 +217,18 @@ impl World {
             last = Some(seen);
             Ok(right)
         });
-        found.with_context(|| format!("it sees {last:#?}\n{}", self.lab.logs()))
+        found.with_context(|| {
+            let words = self.router(peer).map(Peer::last_words).unwrap_or_default();
+            format!("it sees {last:#?} and says\n{words}\n{}", self.lab.logs())
+        })
     }
 
     /// What a peer's router was told of a prefix by a node over that session.
     pub(crate) fn told(&self, peer: &str, node: &str, prefix: &str) -> Result<Option<Path>> {
-        let from = name(&self.at(peer, node)?);
+        let from = match self.at(peer, node)? {
+            At::Address(ip) => ip.to_string(),
+            At::Interface(_) => link_local(&self.lab.fabric.node(node)?.net)?,
+        };
         let table = self.router(peer)?.table()?;
         Ok(table.get(prefix).into_iter().flatten().find(|path| path.from == from).cloned())
     }
@@ -247,7 +246,36 @@ impl World {
             last = self.told(peer, node, prefix)?;
             Ok(right(last.as_ref()))
         });
-        found.with_context(|| format!("it has {last:#?}\n{}", self.lab.logs()))
+        found.with_context(|| {
+            let all = self.router(peer).and_then(Peer::table).map(|table| table.get(prefix).cloned());
+            format!("it has {last:#?} of {all:#?}\n{}", self.lab.logs())
+        })
+    }
+
+    /// Waits until a peer's session is up with every node.
+    pub(crate) fn up(&self, peer: &str) -> Result<()> {
+        let nodes = self.lab.names();
+        nodes.iter().try_for_each(|node| self.wait_seen(peer, node, "up", |seen| seen.established).map(drop))
+    }
+
+    /// Waits until a peer's session is up with no node.
+    pub(crate) fn down(&self, peer: &str) -> Result<()> {
+        let nodes = self.lab.names();
+        nodes
+            .iter()
+            .try_for_each(|node| self.wait_seen(peer, node, "down", |seen| !seen.established).map(drop))
+    }
+
+    /// Removes a BGPPeer.
+    pub(crate) fn remove(&self, peer: &str) -> Result<()> {
+        self.lab.manifests.remove(&format!("peer-{peer}"))
+    }
+
+    /// Gives a node these labels, `key: value`, besides its own.
+    pub(crate) fn label(&self, node: &str, label: &str) -> Result<()> {
+        let own = objects::node(self.lab.fabric.node(node)?);
+        let own = own.replacen("  labels:\n", &format!("  labels:\n    {label}\n"), 1);
+        self.lab.manifests.put(&format!("node-{node}"), &own)
     }
 
     /// Does `edit`, waits for `come`, and makes sure that no session was interrupted but those with these peers.
@@ -262,12 +290,14 @@ impl World {
         self.undisturbed(touched)
     }
 
-    /// Fails when a session was interrupted since it was looked at last, but with these peers.
+    /// Fails when a session was interrupted since it was looked at last, but with these peers, or of a node `@n1`.
     pub(crate) fn undisturbed(&self, touched: &[&str]) -> Result<()> {
         let now = self.lives_now()?;
         let mut remembered = self.remembered();
         let same = |(key, life): (&(String, String), &String)| {
-            touched.contains(&key.0.as_str()) || remembered.get(key) == Some(life)
+            let of_node = format!("@{}", key.1);
+            let named = touched.iter().any(|name| *name == key.0 || *name == of_node);
+            named || remembered.get(key) == Some(life)
         };
         let broken: Vec<_> = now
             .iter()
@@ -297,11 +327,29 @@ impl World {
         }
         Ok(all)
     }
+}
 
-    /// Another address of n1's, for as long as a test needs it.
-    pub(crate) fn routers(&self) -> &BTreeMap<&'static str, Peer> {
-        &self.routers
-    }
+fn slow() -> String {
+    profile("slow", "{receiveInterval: 400, transmitInterval: 500, detectMultiplier: 5}")
+}
+
+/// A BFDProfile with this spec.
+pub(crate) fn profile(name: &str, spec: &str) -> String {
+    object("BFDProfile", name, spec)
+}
+
+/// An object of MetalLB's, with its spec in YAML's flow style.
+pub(crate) fn object(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {spec}\n"
+    )
+}
+
+/// The address by which a node is known at the other end of its unnumbered cable.
+fn link_local(net: &Net) -> Result<String> {
+    let all: Value = serde_json::from_str(&net.ip("-j -6 addr show dev line scope link")?)?;
+    let address = all.pointer("/0/addr_info/0/local").and_then(Value::as_str);
+    address.map(str::to_owned).context("no link-local address")
 }
 
 fn tor_v4(node: &Node) -> At {
@@ -374,8 +422,8 @@ fn standing() -> Vec<Standing> {
         ),
         // two hops away
         peer(
-            "far",
-            PeerObject::new("far", "peerAddress", format!("{HOP}.2"))
+            "hop",
+            PeerObject::new("hop", "peerAddress", format!("{HOP}.2"))
                 .with("peerASN", 65035)
                 .with("ebgpMultiHop", true),
             tor_v4,
@@ -447,7 +495,7 @@ fn routers(fabric: &Fabric) -> Result<BTreeMap<&'static str, Peer>> {
             },
         ),
         ("bd", Make::Bird, settings(NODE_ASN, 34, [v4(same), v6(Neighbour::dual), vec![second]].concat())),
-        ("far", Make::Bird, settings(65035, 35, v4(|n| Neighbour { multihop: true, ..n }))),
+        ("hop", Make::Bird, settings(65035, 35, v4(|n| Neighbour { multihop: true, ..n }))),
         ("loop", Make::Bird, Settings { local: Some(LOOP.parse()?), ..settings(65036, 36, v6(same)) }),
         ("alias", Make::Bird, settings(65037, 37, v4(|neighbour| Neighbour { asn: ALIAS, ..neighbour }))),
         ("line", ten, settings(65038, 38, each(line, Neighbour::dual))),
@@ -456,15 +504,15 @@ fn routers(fabric: &Fabric) -> Result<BTreeMap<&'static str, Peer>> {
     let cabled = plans.into_iter().map(|(role, make, settings)| {
         let host = settings.id.octets()[3];
         let net = match role {
-            "far" => {
-                let net = ferrolb_e2e::netns::Net::create(&fabric.warden, role)?;
+            "hop" => {
+                let net = Net::create(&fabric.warden, role)?;
                 let (near, there) = (format!("{HOP}.1/24"), format!("{HOP}.2/24"));
                 net.cable("up", &[&there], &fabric.tor, "hop", &[&near])?;
                 net.ip(&format!("route add default via {HOP}.1"))?;
                 net
             }
             "line" => {
-                let net = ferrolb_e2e::netns::Net::create(&fabric.warden, role)?;
+                let net = Net::create(&fabric.warden, role)?;
                 for (node, end) in fabric.nodes.iter().zip(["l1", "l2"]) {
                     net.cable(end, &[], &node.net, "line", &[])?;
                 }
