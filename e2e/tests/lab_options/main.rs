@@ -2,6 +2,8 @@
 //!
 //! One lab for all: see [`world`]. The tests take it in turn, and each leaves it as it found it.
 
+mod advertisements;
+mod injection;
 mod sessions;
 mod wire;
 mod world;
