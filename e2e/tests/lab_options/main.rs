@@ -4,6 +4,7 @@
 
 mod advertisements;
 mod injection;
+mod restart;
 mod sessions;
 mod wire;
 mod world;

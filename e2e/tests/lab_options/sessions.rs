@@ -200,15 +200,7 @@ fn bfd_profiles() -> Result<()> {
     world.up("f10-v4")?;
     world.undisturbed(&["f10-v4"])?;
     // nobody wants it any more; FRR 10 would wait for the BFD that it is configured to have
-    let at_router = |words: &str| {
-        let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {NODE_ASN}")];
-        for node in world.lab.names() {
-            let name = ferrolb_e2e::peer::name(&world.at("f10-v4", &node)?);
-            lines.push(format!("{words} {name} bfd"));
-        }
-        frr.vtysh(&lines.join("\n"))
-    };
-    at_router("no neighbor")?;
+    world.router_watches(false)?;
     let without = world.peer("f10-v4")?.without("bfdProfile");
     world.step(&["f10-v4"], || world.put(&without), || wait(None))?;
     world.up("f10-v4")?;
@@ -225,5 +217,5 @@ fn bfd_profiles() -> Result<()> {
         .with_context(|| world.lab.logs())?;
     }
     world.undisturbed(&[])?;
-    at_router("neighbor").map(drop)
+    world.router_watches(true)
 }

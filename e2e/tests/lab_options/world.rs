@@ -266,6 +266,17 @@ impl World {
             .try_for_each(|node| self.wait_seen(peer, node, "down", |seen| !seen.established).map(drop))
     }
 
+    /// Turns the BFD of f10-v4's router on and off.
+    pub(crate) fn router_watches(&self, on: bool) -> Result<()> {
+        let frr = self.router("f10-v4")?.frr().context("it runs FRR")?;
+        let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {NODE_ASN}")];
+        for node in self.lab.names() {
+            let name = name(&self.at("f10-v4", &node)?);
+            lines.push(format!("{}neighbor {name} bfd", if on { "" } else { "no " }));
+        }
+        frr.vtysh(&lines.join("\n")).map(drop)
+    }
+
     /// Removes a BGPPeer.
     pub(crate) fn remove(&self, peer: &str) -> Result<()> {
         self.lab.manifests.remove(&format!("peer-{peer}"))
