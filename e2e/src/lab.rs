@@ -81,7 +81,7 @@ impl Plan {
     const fn version(self, node: &Node) -> Version {
         match self.frr {
             Versions::All(version) => version,
-            Versions::Both if node.number % 2 == 0 => Version::Ten,
+            Versions::Both if node.number.is_multiple_of(2) => Version::Ten,
             Versions::Both => Version::Own,
         }
     }

@@ -162,8 +162,12 @@ fn a_router_id_is_the_vrfs() -> Result<()> {
     Ok(())
 }
 
-/// BFD at the peer: the intervals that a profile asks for, and new ones without an interruption; and nothing of it
-/// once no session wants it, nor of the last profile.
+/// BFD at the peer: the intervals that a profile asks for, and others, without an interruption; and nothing of it once no
+/// session wants it, nor of the last profile. A router that gives up BFD first may end the session, and must get it
+/// back.
+///
+/// No other test has BFD: once BFD has ended a session, FRR 10 waits for BFD before it speaks again, and FRR 8 starts BFD
+/// only when it speaks.
 #[test]
 fn bfd_profiles() -> Result<()> {
     let world = World::get()?;
@@ -189,20 +193,19 @@ fn bfd_profiles() -> Result<()> {
         }
         Ok(())
     };
-    wait(Some([400, 500, 5]))?;
+    world.router_watches(true)?;
+    let watched = world.peer("f10-v4")?.with("bfdProfile", "slow");
+    world.step(&[], || world.put(&watched), || wait(Some([400, 500, 5])))?;
     let faster = profile("slow", "{receiveInterval: 350, transmitInterval: 450, detectMultiplier: 7}");
     world.step(&[], || world.lab.manifests.put("bfd", &faster), || wait(Some([350, 450, 7])))?;
     // a second profile, and the session moves to it
     let second = profile("second", "{receiveInterval: 600, transmitInterval: 700}");
-    let moved = world.peer("f10-v4")?.with("bfdProfile", "second");
+    let moved = watched.with("bfdProfile", "second");
     world.step(&[], || world.lab.manifests.put("second", &second), || Ok(()))?;
-    world.step(&["f10-v4"], || world.put(&moved), || wait(Some([600, 700, 3])))?;
-    world.up("f10-v4")?;
-    world.undisturbed(&["f10-v4"])?;
-    // nobody wants it any more; FRR 10 would wait for the BFD that it is configured to have
+    world.step(&[], || world.put(&moved), || wait(Some([600, 700, 3])))?;
+    // nobody wants it any more
     world.router_watches(false)?;
-    let without = world.peer("f10-v4")?.without("bfdProfile");
-    world.step(&["f10-v4"], || world.put(&without), || wait(None))?;
+    world.step(&["f10-v4"], || world.put(&world.peer("f10-v4")?), || wait(None))?;
     world.up("f10-v4")?;
     world.undisturbed(&["f10-v4"])?;
     world.lab.manifests.remove("second")?;
@@ -216,6 +219,5 @@ fn bfd_profiles() -> Result<()> {
         })
         .with_context(|| world.lab.logs())?;
     }
-    world.undisturbed(&[])?;
-    world.router_watches(true)
+    world.undisturbed(&[])
 }

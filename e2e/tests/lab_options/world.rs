@@ -402,13 +402,7 @@ fn standing() -> Vec<Standing> {
         ),
         peer("f8", address_v6("f8-v6", tor, 31).with("dynamicASN", "external"), tor_v6, 22, V6),
         // iBGP
-        peer(
-            "f10",
-            address("f10-v4", tor, 32).with("dynamicASN", "internal").with("bfdProfile", "slow"),
-            tor_v4,
-            23,
-            V4,
-        ),
+        peer("f10", address("f10-v4", tor, 32).with("dynamicASN", "internal"), tor_v4, 23, V4),
         peer("f10", address_v6("f10-v6", tor, 32).with("peerASN", NODE_ASN), tor_v6, 24, V6),
         peer("bd", address("bd-v4", tor, 34).with("peerASN", NODE_ASN), tor_v4, 25, V4),
         peer(
@@ -490,13 +484,12 @@ fn routers(fabric: &Fabric) -> Result<BTreeMap<&'static str, Peer>> {
         port: 179,
         neighbours,
     };
-    let bfd = |neighbour: Neighbour| Neighbour { bfd: true, ..neighbour };
     let second = Neighbour::new(SECOND.into(), NODE_ASN);
     let eight = Make::Frr(Version::Own);
     let ten = Make::Frr(Version::Ten);
     let plans = vec![
         ("f8", eight, settings(65031, 31, [v4(same), v6(same)].concat())),
-        ("f10", ten, settings(NODE_ASN, 32, [v4(bfd), v6(same)].concat())),
+        ("f10", ten, settings(NODE_ASN, 32, [v4(same), v6(same)].concat())),
         (
             "go",
             Make::GoBgp,
