@@ -22,6 +22,7 @@ check: ## everything that needs no root: format, lints, unit, golden and propert
 	$(CARGO) test --package ferrolb
 
 test: setup ## everything, in order of power: check, then the lab, then the cluster
+	@sh e2e/frr/build.sh > /dev/null
 	@sh e2e/cluster/build.sh > /dev/null
 	@sh e2e/cluster/metallb.sh > /dev/null
 	@sh e2e/images/build.sh > /dev/null

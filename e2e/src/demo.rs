@@ -14,7 +14,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::{
     fabric::LAN,
-    lab::{DEADLINE, Lab, prefix},
+    lab::{DEADLINE, Lab, Plan, prefix},
     neighbour::{Ask, ask},
     objects::{self, PORT, Service},
     pod, wait,
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 pub fn run(keep: bool) -> Result<()> {
     let mut demo = Demo { rows: Vec::new(), since: wait::now() };
     say("FerroLB: a lab of three nodes, a router that runs FRR, one that runs BIRD, and clients")?;
-    let mut lab = Lab::without_product(3)?;
+    let mut lab = Lab::without_product(Plan::of(3))?;
     demo.line(&format!("the lab {} is up, {} in it", lab.fabric.warden.id(), version(&lab)?))?;
     demo.start(&mut lab)?;
     let routed = demo.routed(&lab)?;

@@ -26,6 +26,9 @@ pub const TOR: &str = "tor";
 /// The segment of the BIRD router, likewise.
 pub const BIRD: &str = "bird";
 
+/// The VRF of a node that has one; also the bridge that all these VRFs are on, and their interface on it.
+pub const VRF: &str = "red";
+
 /// The nodes' autonomous system.
 pub const NODE_ASN: u32 = 64512;
 /// The FRR router's autonomous system.
@@ -46,6 +49,8 @@ pub enum Segment {
     Remote,
     /// Beyond the BIRD router: 172.31.12.0/24, fd00:31:12::/64.
     Far,
+    /// The nodes' VRFs: 172.31.21.0/24, fd00:31:21::/64.
+    Vrf,
 }
 
 impl Segment {
@@ -58,6 +63,7 @@ impl Segment {
             Self::Bird => Ipv4Addr::new(172, 31, 2, host),
             Self::Remote => Ipv4Addr::new(172, 31, 11, host),
             Self::Far => Ipv4Addr::new(172, 31, 12, host),
+            Self::Vrf => Ipv4Addr::new(172, 31, 21, host),
         }
     }
 
@@ -71,6 +77,17 @@ impl Segment {
             Self::Bird => Ipv6Addr::new(0xfd00, 0x31, 2, 0, 0, 0, 0, digits),
             Self::Remote => Ipv6Addr::new(0xfd00, 0x31, 0x11, 0, 0, 0, 0, digits),
             Self::Far => Ipv6Addr::new(0xfd00, 0x31, 0x12, 0, 0, 0, 0, digits),
+            Self::Vrf => Ipv6Addr::new(0xfd00, 0x31, 0x21, 0, 0, 0, 0, digits),
+        }
+    }
+
+    /// The bridge of a segment that has one; clients beyond a router are cabled to it.
+    const fn bridge(self) -> &'static str {
+        match self {
+            Self::Tor => TOR,
+            Self::Bird => BIRD,
+            Self::Vrf => VRF,
+            Self::Lan | Self::Remote | Self::Far => LAN,
         }
     }
 
@@ -87,6 +104,8 @@ pub struct Node {
     pub number: u8,
     /// Its namespace, with the interfaces [`LAN`], [`TOR`] and [`BIRD`].
     pub net: Net,
+    /// Its VRF [`VRF`], when it has one: a namespace, since not every kernel has VRFs.
+    pub vrf: Option<Net>,
 }
 
 impl Node {
@@ -180,7 +199,7 @@ impl Fabric {
         }
         let fabric = Self {
             nodes: (1..=nodes)
-                .map(|number| Ok(Node { number, net: net(&format!("n{number}"))? }))
+                .map(|number| Ok(Node { number, net: net(&format!("n{number}"))?, vrf: None }))
                 .collect::<Result<_>>()?,
             tor: net("tor")?,
             bird: net("bird")?,
@@ -206,13 +225,36 @@ impl Fabric {
             .with_context(|| format!("the lab has no node {name}"))
     }
 
+    /// Gives every node a VRF with an interface on a segment of its own: host 10 + k for node k.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn add_vrfs(&mut self) -> Result<()> {
+        self.switch.bridge(VRF)?;
+        for node in &mut self.nodes {
+            let net = Net::create(&self.warden, &format!("{}{VRF}", node.name()))?;
+            let [v4, v6] = Segment::Vrf.of(node.host());
+            net.plug(VRF, &[&v4, &v6], &self.switch, VRF)?;
+            node.vrf = Some(net);
+        }
+        Ok(())
+    }
+
+    /// One more machine, with this host number, on a segment that has a bridge.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the role is too long for a name of a port.
+    pub fn add_host(&self, role: &str, segment: Segment, host: u8) -> Result<Net> {
+        let net = Net::create(&self.warden, role)?;
+        let bridge = segment.bridge();
+        let [v4, v6] = segment.of(host);
+        net.plug(bridge, &[&v4, &v6], &self.switch, bridge)?;
+        Ok(net)
+    }
+
     fn cable(&self) -> Result<()> {
         let plug = |net: &Net, segment: Segment, host: u8| {
-            let bridge = match segment {
-                Segment::Tor => TOR,
-                Segment::Bird => BIRD,
-                Segment::Lan | Segment::Remote | Segment::Far => LAN,
-            };
+            let bridge = segment.bridge();
             let [v4, v6] = segment.of(host);
             net.plug(bridge, &[&v4, &v6], &self.switch, bridge)
         };

@@ -1,16 +1,18 @@
-//! One FRR, started by the product's own `frr/start`: on a node as the product ships it, or as a router that listens.
+//! One FRR, started by the product's own `frr/start`: on a node as the product ships it, or as a router that listens;
+//! of this machine's version, or of FRR 10 in a root of its own.
 //!
-//! Each has directories of its own, and a mount of its own over `/var/run/frr`, since newer versions have sockets
-//! whose path no option changes.
+//! Each has directories and mounts of its own: `e2e/frr/enter.sh` makes them.
 
 use std::{
+    ffi::OsString,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    sync::OnceLock,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -28,7 +30,29 @@ pub struct Frr {
     process: Running,
     vty_dir: PathBuf,
     conf: PathBuf,
-    config_dir: PathBuf,
+    dir: PathBuf,
+    root: Option<PathBuf>,
+}
+
+/// Which FRR.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Version {
+    /// The machine's own: 8.4 on Debian 12.
+    #[default]
+    Own,
+    /// FRR 10, in the root that `e2e/frr/build.sh` makes.
+    Ten,
+}
+
+/// How an FRR is to be started.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// Which one.
+    pub version: Version,
+    /// Whether it waits for calls.
+    pub listens: Listens,
+    /// VRFs by name, each a network namespace: for kernels without VRFs.
+    pub vrfs: &'a [(&'a str, &'a Net)],
 }
 
 /// Whether bgpd waits for peers that call.
@@ -36,6 +60,8 @@ pub struct Frr {
 pub enum Listens {
     /// As a router does.
     Yes,
+    /// The same, at another port.
+    Port(u16),
     /// As the product's nodes do: with the options of the product's `frr/daemons`.
     No,
 }
@@ -46,11 +72,19 @@ impl Frr {
     /// # Errors
     /// When FRR is not installed, or does not come up.
     pub fn start(warden: &Warden, net: &Net, listens: Listens, conf: &str) -> Result<Self> {
-        let dir = Self::prepare(warden, net, listens)?;
+        Self::start_as(&Setup { version: Version::Own, listens, vrfs: &[] }, warden, net, conf)
+    }
+
+    /// The same, of another version or with VRFs.
+    ///
+    /// # Errors
+    /// As [`Frr::start`].
+    pub fn start_as(setup: &Setup<'_>, warden: &Warden, net: &Net, conf: &str) -> Result<Self> {
+        let dir = Self::prepare(warden, net, setup)?;
         if !conf.is_empty() {
             write_conf(&dir.join("frr.conf"), conf)?;
         }
-        Self::resume(warden, net)
+        Self::resume_as(setup, warden, net)
     }
 
     /// Starts it again on the frr.conf that is there, as after a reboot of the node.
@@ -58,27 +92,45 @@ impl Frr {
     /// # Errors
     /// As [`Frr::start`]; it must have run before.
     pub fn resume(warden: &Warden, net: &Net) -> Result<Self> {
-        bins::tool("bgpd")?;
-        bins::tool("vtysh")?;
+        Self::resume_as(&Setup { version: Version::Own, listens: Listens::No, vrfs: &[] }, warden, net)
+    }
+
+    /// The same, of another version or with VRFs.
+    ///
+    /// # Errors
+    /// As [`Frr::resume`].
+    pub fn resume_as(setup: &Setup<'_>, warden: &Warden, net: &Net) -> Result<Self> {
+        let root = match setup.version {
+            Version::Own => {
+                bins::tool("bgpd")?;
+                bins::tool("vtysh")?;
+                None
+            }
+            Version::Ten => Some(root()?),
+        };
         let dir = warden.dir().join(net.role()).join("frr");
-        let (vty_dir, conf, config_dir) = (dir.join("run"), dir.join("frr.conf"), dir.join("etc"));
+        let (vty_dir, conf) = (dir.join("run"), dir.join("frr.conf"));
+        let inside = inside(root.as_deref(), &dir);
         let log = dir.join("frr.log");
         // a log of its own per run: the words that tell of readiness must be this run's
         fs::remove_file(&log).ok();
+        let checkout = bins::checkout()?;
+        let vrfs = setup.vrfs.iter().map(|(name, net)| {
+            let mut word = OsString::from(format!("{name}="));
+            word.push(net.path());
+            word
+        });
         let process = net
             .command("unshare")
-            .args([
-                "--mount",
-                "sh",
-                "-c",
-                "mkdir -p /var/run/frr && mount --bind \"$1\" /var/run/frr && exec \"$2\"",
-                "sh",
-            ])
-            .arg(&vty_dir)
-            .arg(bins::checkout()?.join("frr/start"))
-            .env("FRR_CONFIG_DIR", &config_dir)
-            .env("FRR_CONF", &conf)
-            .env("FRR_VTY_DIR", &vty_dir)
+            .arg("--mount")
+            .arg(checkout.join("e2e/frr/enter.sh"))
+            .arg(root.as_deref().unwrap_or_else(|| Path::new("/")))
+            .arg(&dir)
+            .arg(checkout.join("frr/start"))
+            .args(vrfs)
+            .env("FRR_CONFIG_DIR", inside.join("etc"))
+            .env("FRR_CONF", inside.join("frr.conf"))
+            .env("FRR_VTY_DIR", inside.join("run"))
             .log(&log)
             .start(warden)?;
         process.wait_for(Duration::from_secs(20), "FRR's daemons to answer", || {
@@ -88,7 +140,7 @@ impl Frr {
                 .any(|line| line.starts_with("frr/start:") && line.ends_with(" run"))
                 .then_some(()))
         })?;
-        Ok(Self { process, vty_dir, conf, config_dir })
+        Ok(Self { process, vty_dir, conf, dir, root })
     }
 
     /// The directory of its vty sockets: the speaker's `--frr-vty-dir`.
@@ -121,8 +173,17 @@ impl Frr {
     /// # Errors
     /// When FRR does not answer, or refuses.
     pub fn vtysh(&self, command: &str) -> Result<String> {
-        let vtysh = Spawn::new("vtysh").arg("--vty_socket").arg(&self.vty_dir);
-        vtysh.arg("--config_dir").arg(&self.config_dir).args(["-c", command]).text()
+        let inside = inside(self.root.as_deref(), &self.dir);
+        let vtysh = match &self.root {
+            None => Spawn::new("vtysh"),
+            // that version's own, which is only visible from where its daemons are
+            Some(_) => {
+                let target = self.process.pid().to_string();
+                Spawn::new("nsenter").args(["--target", &target, "--mount", "--root", "vtysh"])
+            }
+        };
+        let vtysh = vtysh.arg("--vty_socket").arg(inside.join("run"));
+        vtysh.arg("--config_dir").arg(inside.join("etc")).args(["-c", command]).text()
     }
 
     /// The same for a command that ends in `json`.
@@ -172,20 +233,41 @@ impl Frr {
         Ok(())
     }
 
-    fn prepare(warden: &Warden, net: &Net, listens: Listens) -> Result<PathBuf> {
+    fn prepare(warden: &Warden, net: &Net, setup: &Setup<'_>) -> Result<PathBuf> {
         let dir = warden.make_dir(&format!("{}/frr", net.role()))?;
         let (run, etc) = (dir.join("run"), dir.join("etc"));
         fs::create_dir_all(&run)?;
         fs::create_dir_all(&etc)?;
         let shipped = bins::checkout()?.join("frr");
         let mut daemons = fs::read_to_string(shipped.join("daemons")).context("read frr/daemons")?;
-        if listens == Listens::Yes {
-            daemons.push_str("bgpd_options=\"-P 0\"\n");
+        match setup.listens {
+            Listens::No => {}
+            Listens::Yes => daemons.push_str("bgpd_options=\"-P 0\"\n"),
+            Listens::Port(port) => daemons.push_str(&format!("bgpd_options=\"-P 0 -p {port}\"\n")),
+        }
+        if !setup.vrfs.is_empty() {
+            daemons.push_str("zebra_options=\"$zebra_options -n\"\n");
         }
         fs::write(etc.join("daemons"), daemons)?;
         fs::copy(shipped.join("vtysh.conf"), etc.join("vtysh.conf"))?;
         Ok(dir)
     }
+}
+
+/// Where an FRR sees its directory.
+fn inside(root: Option<&Path>, dir: &Path) -> PathBuf {
+    root.map_or_else(|| dir.to_owned(), |_| PathBuf::from("/mnt/frr"))
+}
+
+/// The root with FRR 10, made when it is not there; once per process.
+fn root() -> Result<PathBuf> {
+    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let script = bins::checkout().map(|checkout| checkout.join("e2e/frr/build.sh"));
+        let path = script.and_then(|script| Spawn::new(script).limit(Duration::from_mins(10)).text());
+        path.map(|path| PathBuf::from(path.trim())).map_err(|error| format!("{error:#}"))
+    });
+    root.clone().map_err(|text| anyhow!("{text}"))
 }
 
 fn write_conf(file: &Path, text: &str) -> Result<()> {

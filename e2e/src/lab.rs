@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use crate::{
     bins, election,
-    fabric::{Fabric, Node, Segment},
-    frr::{Frr, Listens},
+    fabric::{Fabric, Node, Segment, VRF},
+    frr::{Frr, Listens, Setup, Version},
     manifests::Manifests,
     netns::Net,
     objects::{self, Service},
@@ -45,11 +45,54 @@ pub struct Lab {
     pub fabric: Fabric,
 }
 
+/// What a lab's nodes are.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many.
+    pub nodes: u8,
+    /// What FRR each of them runs.
+    pub frr: Versions,
+    /// Whether each has a VRF, [`VRF`].
+    pub vrf: bool,
+}
+
+/// Which node runs which FRR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// All of them this one.
+    All(Version),
+    /// The odd ones the machine's own, the even ones FRR 10: a test of two nodes is a test of both versions.
+    Both,
+}
+
+impl Plan {
+    /// So many nodes with the machine's FRR.
+    #[must_use]
+    pub const fn of(nodes: u8) -> Self {
+        Self { nodes, frr: Versions::All(Version::Own), vrf: false }
+    }
+
+    /// The same, with FRR 10 on every second node.
+    #[must_use]
+    pub const fn both_versions(self) -> Self {
+        Self { frr: Versions::Both, ..self }
+    }
+
+    const fn version(self, node: &Node) -> Version {
+        match self.frr {
+            Versions::All(version) => version,
+            Versions::Both if node.number.is_multiple_of(2) => Version::Ten,
+            Versions::Both => Version::Own,
+        }
+    }
+}
+
 /// What runs on a node.
 #[derive(Debug)]
 struct Machine {
     speaker: Option<Running>,
     frr: Option<Frr>,
+    version: Version,
     // its HTTP server; runs while the machine does
     _pod: Running,
 }
@@ -68,12 +111,19 @@ impl Lab {
     ///
     /// # Errors
     /// When anything does not come up; the message says what is missing.
-    pub fn without_product(nodes: u8) -> Result<Self> {
-        let fabric = Fabric::create(nodes)?;
+    pub fn without_product(plan: Plan) -> Result<Self> {
+        let mut fabric = Fabric::create(plan.nodes)?;
+        if plan.vrf {
+            fabric.add_vrfs()?;
+        }
+        let fabric = fabric;
         let manifests = Manifests::at(fabric.warden.make_dir("manifests")?);
         let machines = std::thread::scope(|scope| {
-            let starts: Vec<_> =
-                fabric.nodes.iter().map(|node| scope.spawn(|| Machine::start(&fabric, node))).collect();
+            let starts: Vec<_> = fabric
+                .nodes
+                .iter()
+                .map(|node| scope.spawn(|| Machine::start(&fabric, node, plan.version(node))))
+                .collect();
             let machines = starts.into_iter().zip(&fabric.nodes).map(|(start, node)| {
                 let machine =
                     start.join().map_err(|_| anyhow::anyhow!("starting {} panicked", node.name()))??;
@@ -93,7 +143,15 @@ impl Lab {
     /// # Errors
     /// When anything does not come up.
     pub fn start(nodes: u8) -> Result<Self> {
-        let mut lab = Self::without_product(nodes)?;
+        Self::start_as(Plan::of(nodes))
+    }
+
+    /// The same with nodes as `plan` has them.
+    ///
+    /// # Errors
+    /// When anything does not come up.
+    pub fn start_as(plan: Plan) -> Result<Self> {
+        let mut lab = Self::without_product(plan)?;
         lab.manifests.put("pools", &objects::pools())?;
         lab.manifests.put("peers", &objects::peers())?;
         lab.manifests.put("advertisements", &objects::advertisements())?;
@@ -257,8 +315,11 @@ impl Lab {
     /// # Errors
     /// As [`Frr::resume`].
     pub fn resume_frr(&mut self, node: &str) -> Result<()> {
-        let frr = Frr::resume(&self.fabric.warden, &self.fabric.node(node)?.net)?;
-        self.machines.get_mut(node).context("a node without a machine")?.frr = Some(frr);
+        let machine = self.machines.get_mut(node).context("a node without a machine")?;
+        let node = self.fabric.node(node)?;
+        let vrfs = vrfs(node);
+        let setup = Setup { version: machine.version, listens: Listens::No, vrfs: &vrfs };
+        machine.frr = Some(Frr::resume_as(&setup, &self.fabric.warden, &node.net)?);
         Ok(())
     }
 
@@ -355,10 +416,16 @@ impl Lab {
 }
 
 impl Machine {
-    fn start(fabric: &Fabric, node: &Node) -> Result<Self> {
-        let frr = Frr::start(&fabric.warden, &node.net, Listens::No, "")?;
-        Ok(Self { speaker: None, frr: Some(frr), _pod: pod::start(&fabric.warden, node)? })
+    fn start(fabric: &Fabric, node: &Node, version: Version) -> Result<Self> {
+        let vrfs = vrfs(node);
+        let setup = Setup { version, listens: Listens::No, vrfs: &vrfs };
+        let frr = Frr::start_as(&setup, &fabric.warden, &node.net, "")?;
+        Ok(Self { speaker: None, frr: Some(frr), version, _pod: pod::start(&fabric.warden, node)? })
     }
+}
+
+fn vrfs(node: &Node) -> Vec<(&'static str, &Net)> {
+    node.vrf.iter().map(|net| (VRF, net)).collect()
 }
 
 /// The prefix that stands for one address.

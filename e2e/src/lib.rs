@@ -4,7 +4,8 @@
 //! - [`netns`]: namespaces and the cables between them; [`fabric`]: all of a lab's, with addresses
 //! - [`process`], [`bins`], [`wait`]: programs, where they are, and waiting for what they do
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
-//! - [`capture`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
+//! - [`peer`]: routers of every make (FRR 8 and 10, BIRD, GoBGP), configured by the test, with one view of all
+//! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
@@ -28,9 +29,11 @@ pub mod models;
 pub mod neighbour;
 pub mod netns;
 pub mod objects;
+pub mod peer;
 pub mod pod;
 pub mod process;
 pub mod recorder;
+pub mod tcp;
 pub mod tor;
 pub mod updates;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! From a Service to a route at both routers, over BGP, with the real controller, speakers and FRR.
 //!
-//! One lab for the file; the tests take it in turn, and each leaves it as it found it.
+//! One lab for the file; the tests take it in turn, and each leaves it as it found it. Its first node runs the machine's
+//! FRR, its second one FRR 10: what a test proves of all nodes it proves of both versions.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,7 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use ferrolb_e2e::{
     capture::Capture,
     fabric::{BIRD, Segment, TOR},
-    lab::{DEADLINE, Lab, neighbours, prefix},
+    lab::{DEADLINE, Lab, Plan, neighbours, prefix},
     objects::{self, PORT, Service},
     pod,
     tor::Session,
@@ -207,7 +208,9 @@ fn is_node(lab: &Lab, ip: IpAddr) -> bool {
 
 fn lab() -> Result<MutexGuard<'static, Lab>> {
     static LAB: OnceLock<Result<Mutex<Lab>, String>> = OnceLock::new();
-    let lab = LAB.get_or_init(|| Lab::start(2).map(Mutex::new).map_err(|error| format!("{error:#}")));
+    let lab = LAB.get_or_init(|| {
+        Lab::start_as(Plan::of(2).both_versions()).map(Mutex::new).map_err(|error| format!("{error:#}"))
+    });
     // a test that failed poisons it; the others judge for themselves
     Ok(lab.as_ref().map_err(|error| anyhow!(error.clone()))?.lock().unwrap_or_else(PoisonError::into_inner))
 }

@@ -27,7 +27,6 @@ pub fn write(dir: &Path, component: &str, problems: &Problems) -> io::Result<()>
 }
 
 fn text(problems: &Problems) -> String {
-    let quoted = |text: &str| Value::from(text).to_string();
     let mut all = String::new();
     for problem in problems.iter() {
         all.push_str(&format!("- object: {}\n", quoted(&problem.object.to_string())));
@@ -39,10 +38,37 @@ fn text(problems: &Problems) -> String {
     all
 }
 
+/// The text in double quotes, as YAML reads it back: JSON leaves a few characters as they are that YAML does not have.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    for c in Value::from(text).to_string().chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+                quoted.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Kind, ObjectRef};
+
+    #[test]
+    fn any_text_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let all: String =
+            ('\0'..='\u{100}').chain("\u{2028}\u{feff}\u{fffe}\u{ffff}\u{1f600}".chars()).collect();
+        let mut problems = Problems::default();
+        problems.add(ObjectRef { kind: Kind::BGPPeer, name: "p".into() }, "spec.password", &all);
+        write(dir.path(), "speaker", &problems).unwrap();
+        let text = std::fs::read_to_string(dir.path().join("status/problems.speaker.yaml")).unwrap();
+        let read: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(read.pointer("/0/what").and_then(Value::as_str), Some(all.as_str()));
+    }
 
     #[test]
     fn problems_come_and_go() {

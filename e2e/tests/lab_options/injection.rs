@@ -1,0 +1,131 @@
+//! Text that would be more than one word of frr.conf: refused, with the field named, and nowhere in FRR.
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{lab::DEADLINE, wait};
+use serde_json::Value;
+
+use crate::world::World;
+
+/// Stands in every text, so that FRR's configuration can be searched for it.
+const MARK: &str = "666666";
+
+/// What is put into every field: text that begins well, and goes on as another line, a comment, a word more, a
+/// control character, or without end.
+fn texts() -> Vec<String> {
+    let long = MARK.repeat(10_240 / MARK.len() + 1);
+    let mut texts: Vec<String> = [
+        "\n neighbor 6.6.6.6 shutdown",
+        "\n!\n",
+        "\nexit\nrouter bgp 666",
+        "\r\nexit",
+        " exit",
+        "\tshutdown",
+        "\u{0}",
+        "\u{7}",
+        "\u{1b}[2J",
+        "\u{7f}",
+        "\u{a0}x",
+        "\u{2028}exit",
+    ]
+    .map(|rest| format!("{MARK}{rest}"))
+    .to_vec();
+    texts.extend([format!("!{MARK}"), format!("#{MARK}"), long]);
+    texts
+}
+
+/// The fields, with the object that has them; `TEXT` is where the text goes.
+const FIELDS: [(&str, &str, &str, &str); 11] = [
+    (
+        "BGPPeer",
+        "v1beta2",
+        "spec.password",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, password: TEXT}",
+    ),
+    ("BGPPeer", "v1beta2", "spec.peerAddress", "{myASN: 64512, peerASN: 65000, peerAddress: TEXT}"),
+    ("BGPPeer", "v1beta2", "spec.interface", "{myASN: 64512, peerASN: 65000, interface: TEXT}"),
+    ("BGPPeer", "v1beta2", "spec.vrf", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, vrf: TEXT}"),
+    (
+        "BGPPeer",
+        "v1beta2",
+        "spec.sourceAddress",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, sourceAddress: TEXT}",
+    ),
+    (
+        "BGPPeer",
+        "v1beta2",
+        "spec.routerID",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, routerID: TEXT}",
+    ),
+    (
+        "BGPPeer",
+        "v1beta2",
+        "spec.bfdProfile",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, bfdProfile: TEXT}",
+    ),
+    ("BGPAdvertisement", "v1beta1", "spec.communities[0]", "{communities: [TEXT]}"),
+    ("Community", "v1beta1", "spec.communities[0].value", "{communities: [{name: a, value: TEXT}]}"),
+    ("BGPPeer", "v1beta2", "metadata.name", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66}"),
+    ("BFDProfile", "v1beta1", "metadata.name", "{receiveInterval: 300}"),
+];
+
+/// Every text in every field is a problem of its own object and names the field; FRR has nothing of any, and no session
+/// was interrupted.
+#[test]
+fn no_text_becomes_a_line() -> Result<()> {
+    let world = World::get()?;
+    let texts = texts();
+    let mut expected = Vec::new();
+    for (number, (kind, version, field, spec)) in FIELDS.iter().enumerate() {
+        let mut documents = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            // JSON leaves a character in that YAML does not have
+            let quoted = Value::from(text.as_str()).to_string().replace('\u{7f}', "\\u007f");
+            let plain = format!("evil-{number}-{index}");
+            let own = *field == "metadata.name";
+            let name = if own { quoted.clone() } else { format!("\"{plain}\"") };
+            documents.push(format!(
+                "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {}\n",
+                spec.replace("TEXT", &quoted)
+            ));
+            // an object without a usable name is called by its place
+            let object = match own {
+                true => format!("File evil-{number}.yaml, document {}", index + 1),
+                false => format!("{kind} {plain}"),
+            };
+            expected.push((object, *field));
+        }
+        world.lab.manifests.put(&format!("evil-{number}"), &documents.join("---\n"))?;
+    }
+    for node in world.lab.names() {
+        let mut missing = Vec::new();
+        wait::until_true(DEADLINE, "a problem for each text in each field", || {
+            let problems = world.lab.manifests.problems(&format!("speaker-{node}"))?;
+            let problems: Value = serde_saphyr::from_str(&problems)?;
+            let problems: Vec<&Value> = problems.as_array().into_iter().flatten().collect();
+            missing = expected
+                .iter()
+                .filter(|(object, field)| {
+                    !problems.iter().any(|problem| {
+                        problem.get("object").and_then(Value::as_str) == Some(object)
+                            && problem.get("field").and_then(Value::as_str) == Some(field)
+                    })
+                })
+                .cloned()
+                .collect();
+            Ok(missing.is_empty())
+        })
+        .with_context(|| {
+            format!("{} without: {:#?}", missing.len(), missing.iter().take(20).collect::<Vec<_>>())
+        })?;
+        let frr = world.lab.frr(&node)?;
+        let running = frr.vtysh("show running-config")?;
+        let file = std::fs::read_to_string(frr.conf())?;
+        for text in [running, file] {
+            ensure!(
+                !text.contains(MARK) && !text.contains("6.6.6.6") && !text.contains("172.31.1.66"),
+                "{text}"
+            );
+        }
+    }
+    world.undisturbed(&[])
+}

@@ -1,0 +1,10 @@
+//! Every option of a session, and every one of an advertisement, as the router at the other end sees it.
+//!
+//! One lab for all: see [`world`]. The tests take it in turn, and each leaves it as it found it.
+
+mod advertisements;
+mod injection;
+mod restart;
+mod sessions;
+mod wire;
+mod world;

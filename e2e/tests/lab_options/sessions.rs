@@ -1,0 +1,223 @@
+//! Options of sessions: what was negotiated, and what a change of one session's options does to it and to the others.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    fabric::{NODE_ASN, Segment, TOR},
+    lab::DEADLINE,
+    objects::Service,
+    peer::{Neighbour, Restart},
+    wait,
+};
+use serde_json::Value;
+
+use crate::world::{ALIAS, SECOND, World, profile};
+
+/// At each router and with each node's FRR: whose AS, which families, how long the hold time is, and whose routes are
+/// to be kept through a restart.
+#[test]
+fn negotiated_as_configured() -> Result<()> {
+    let world = World::get()?;
+    for standing in &world.standing {
+        for node in world.lab.names() {
+            let seen = world.seen(standing.object.name, &node)?;
+            let families = standing.families.iter().copied().collect();
+            ensure!(
+                (seen.established, seen.asn, seen.hold, &seen.families)
+                    == (true, standing.asn, standing.hold, &families),
+                "{} of {node}: {seen:#?}",
+                standing.object.name
+            );
+            let keeps = matches!(&seen.restart, Restart::Keeps(kept) if *kept == families);
+            let wanted = matches!(standing.object.name, "f8-v4" | "go");
+            ensure!(keeps == wanted, "{} of {node}: {seen:#?}", standing.object.name);
+        }
+        if standing.object.name == "red" {
+            let id = world.seen("red", "n1")?.id;
+            ensure!(id == "192.0.2.88".parse().ok(), "the VRF's router id: {id:?}");
+        }
+    }
+    Ok(())
+}
+
+/// A Service of both families reaches every router over every session that carries the family, with the AS path and
+/// the next hop that the session's options make of it.
+#[test]
+fn routes_by_every_session() -> Result<()> {
+    let world = World::get()?;
+    world.lab.manifests.put("advertisement", &crate::world::object("BGPAdvertisement", "all", "{}"))?;
+    let addresses = world.lab.add(&Service::new("everywhere", "ads", &world.lab.fabric))?;
+    for standing in &world.standing {
+        let peer = standing.object.name;
+        let as_path = match standing.asn {
+            ALIAS => vec![ALIAS],
+            _ if matches!(peer, "f10-v4" | "f10-v6" | "bd-v4" | "bd-v6") => vec![],
+            _ => vec![NODE_ASN],
+        };
+        for node in &world.lab.fabric.nodes {
+            let segment = if peer == "red" { Segment::Vrf } else { Segment::Tor };
+            for ip in &addresses {
+                let prefix = ferrolb_e2e::lab::prefix(*ip);
+                let hop = match ip {
+                    IpAddr::V4(_) => IpAddr::from(segment.v4(node.host())),
+                    IpAddr::V6(_) => segment.v6(node.host()).into(),
+                };
+                let family = if ip.is_ipv4() { "v4" } else { "v6" };
+                let carried = standing.families.iter().any(|carried| carried.name() == family);
+                world.wait_told(peer, node.name(), &prefix, |path| match path {
+                    None => !carried,
+                    // by a link-local address, for IPv4 too (RFC 8950)
+                    Some(path) if peer == "line" => {
+                        path.as_path == as_path
+                            && path.next_hop.is_some_and(|hop| hop.to_string().starts_with("fe80:"))
+                    }
+                    Some(path) => carried && path.as_path == as_path && path.next_hop == Some(hop),
+                })?;
+            }
+        }
+    }
+    let routes = world.router("line")?.net().ip("-4 -j route show proto bgp")?;
+    let routes: Value = serde_json::from_str(&routes)?;
+    let via = routes.pointer("/0/via/family").or_else(|| routes.pointer("/0/nexthops/0/via/family"));
+    ensure!(via.and_then(Value::as_str) == Some("inet6"), "IPv4 by an IPv6 next hop in the kernel: {routes}");
+    world.lab.remove("everywhere")?;
+    world.lab.manifests.remove("advertisement")?;
+    world.undisturbed(&[])
+}
+
+/// Each change interrupts the session that it is about, or not even that one.
+#[test]
+fn a_change_is_one_sessions_own() -> Result<()> {
+    let world = World::get()?;
+
+    // whose AS: a number for `external`
+    let changed = world.peer("f8-v6")?.without("dynamicASN").with("peerASN", 65031);
+    world.step(&["f8-v6"], || world.put(&changed), || world.up("f8-v6"))?;
+
+    // two hops away only with multihop
+    let near = world.peer("hop")?.without("ebgpMultiHop");
+    world.step(&["hop"], || world.put(&near), || world.down("hop"))?;
+    world.step(&["hop"], || world.put(&world.peer("hop")?), || world.up("hop"))?;
+
+    // no common network, with both families too
+    world.step(&["loop"], || world.remove("loop"), || world.down("loop"))?;
+    let dual = world.peer("loop")?.with("dualStackAddressFamily", true);
+    world.step(&["loop"], || world.put(&dual), || world.up("loop"))?;
+
+    // from another address of the node's
+    let n1 = world.lab.fabric.node("n1")?;
+    n1.net.addresses(TOR, &[&format!("{SECOND}/24")])?;
+    let from = world.peer("bd-v4")?.with("sourceAddress", SECOND);
+    let from = from.with("nodeSelectors", "[{matchLabels: {kubernetes.io/hostname: n1}}]");
+    let second = Neighbour::new(SECOND.into(), NODE_ASN).at;
+    world.step(
+        &["bd-v4"],
+        || world.put(&from),
+        || {
+            let router = world.router("bd-v4")?;
+            wait::until_true(DEADLINE, "a session from the second address", || {
+                Ok(router.seen(&second)?.established)
+            })
+            .with_context(|| world.lab.logs())?;
+            world.down("bd-v4")
+        },
+    )?;
+    world.step(&["bd-v4"], || world.put(&world.peer("bd-v4")?), || world.up("bd-v4"))?;
+    n1.net.ip(&format!("addr del {SECOND}/24 dev {TOR}"))?;
+
+    // nodes by their labels
+    let edge = world.peer("alias")?.with("nodeSelectors", "[{matchLabels: {tier: edge}}]");
+    world.step(&["alias"], || world.put(&edge), || world.down("alias"))?;
+    for node in ["n2", "n1"] {
+        let up = || world.wait_seen("alias", node, "up", |seen| seen.established).map(drop);
+        world.step(&["alias"], || world.label(node, "tier: edge"), up)?;
+    }
+    let down = || world.wait_seen("alias", "n2", "down", |seen| !seen.established).map(drop);
+    world.step(&["alias"], || world.label("n2", "tier: core"), down)?;
+    ensure!(world.seen("alias", "n1")?.established, "n1 still has its label");
+    Ok(())
+}
+
+/// A router id is every session's of its VRF, and of no other.
+#[test]
+fn a_router_id_is_the_vrfs() -> Result<()> {
+    let world = World::get()?;
+    let (in_vrf, others): (Vec<_>, Vec<_>) =
+        world.standing.iter().map(|standing| standing.object.name).partition(|name| *name == "red");
+    let id = "192.0.2.99";
+    for name in &others {
+        world.put(&world.peer(name)?.with("routerID", id))?;
+    }
+    for name in &others {
+        for node in world.lab.names() {
+            world.wait_seen(name, &node, "with its router id", |seen| {
+                seen.established && seen.id == id.parse().ok()
+            })?;
+        }
+    }
+    world.undisturbed(&others)?;
+    // `tidy` takes it back, in the next test; here it may not matter to the VRF
+    ensure!(in_vrf == ["red"], "{in_vrf:?}");
+    Ok(())
+}
+
+/// BFD at the peer: the intervals that a profile asks for, and others, without an interruption; and nothing of it once no
+/// session wants it, nor of the last profile. A router that gives up BFD first may end the session, and must get it
+/// back.
+///
+/// No other test has BFD: once BFD has ended a session, FRR 10 waits for BFD before it speaks again, and FRR 8 starts BFD
+/// only when it speaks.
+#[test]
+fn bfd_profiles() -> Result<()> {
+    let world = World::get()?;
+    let frr = world.router("f10-v4")?.frr().context("it runs FRR")?;
+    let bfd = |node: &str| -> Result<Option<[Option<u64>; 3]>> {
+        let at = ferrolb_e2e::peer::name(&world.at("f10-v4", node)?);
+        let all = frr.json("show bfd peers json")?;
+        let of = |session: &&Value| session.get("peer").and_then(Value::as_str) == Some(&at);
+        let up = |session: &&Value| session.get("status").and_then(Value::as_str) == Some("up");
+        let fields = ["remote-receive-interval", "remote-transmit-interval", "remote-detect-multiplier"];
+        let session = all.as_array().into_iter().flatten().find(of).filter(up);
+        Ok(session.map(|session| fields.map(|field| session.get(field).and_then(Value::as_u64))))
+    };
+    let wait = |wanted: Option<[u64; 3]>| {
+        let wanted = wanted.map(|wanted| wanted.map(Some));
+        for node in world.lab.names() {
+            let mut last = None;
+            wait::until_true(DEADLINE, &format!("BFD with {node} as {wanted:?}"), || {
+                last = bfd(&node)?;
+                Ok(last == wanted)
+            })
+            .with_context(|| format!("the router has {last:?}\n{}", world.lab.logs()))?;
+        }
+        Ok(())
+    };
+    world.router_watches(true)?;
+    let watched = world.peer("f10-v4")?.with("bfdProfile", "slow");
+    world.step(&[], || world.put(&watched), || wait(Some([400, 500, 5])))?;
+    let faster = profile("slow", "{receiveInterval: 350, transmitInterval: 450, detectMultiplier: 7}");
+    world.step(&[], || world.lab.manifests.put("bfd", &faster), || wait(Some([350, 450, 7])))?;
+    // a second profile, and the session moves to it
+    let second = profile("second", "{receiveInterval: 600, transmitInterval: 700}");
+    let moved = watched.with("bfdProfile", "second");
+    world.step(&[], || world.lab.manifests.put("second", &second), || Ok(()))?;
+    world.step(&[], || world.put(&moved), || wait(Some([600, 700, 3])))?;
+    // nobody wants it any more
+    world.router_watches(false)?;
+    world.step(&["f10-v4"], || world.put(&world.peer("f10-v4")?), || wait(None))?;
+    world.up("f10-v4")?;
+    world.undisturbed(&["f10-v4"])?;
+    world.lab.manifests.remove("second")?;
+    world.lab.manifests.remove("bfd")?;
+    for node in world.lab.names() {
+        let frr = world.lab.frr(&node)?;
+        wait::until_true(DEADLINE, &format!("{node} without BFD"), || {
+            let text = frr.vtysh("show running-config")?;
+            let peers = frr.json("show bfd peers json")?;
+            Ok(!text.contains("profile") && peers.as_array().is_some_and(Vec::is_empty))
+        })
+        .with_context(|| world.lab.logs())?;
+    }
+    world.undisturbed(&[])
+}
