@@ -10,6 +10,7 @@ mod router;
 use super::{ClassId, LogLevel, Model, line};
 use crate::{config::Neighbor, names::Word};
 use ipnet::IpNet;
+use std::fmt;
 
 /// A daemon of FRR, as far as it is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +19,15 @@ pub enum Daemon {
     Bgp,
     /// `bfdd`.
     Bfd,
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bgp => "bgpd",
+            Self::Bfd => "bfdd",
+        })
+    }
 }
 
 /// What a line is about.

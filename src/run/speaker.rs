@@ -63,6 +63,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         ignore_exclude_label: settings.ignore_exclude_lb,
     };
     let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
+    // Daemons of FRR that cannot be reached, and why.
+    let mut away = BTreeMap::new();
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
@@ -85,8 +87,18 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);
                         announcer.applied();
                     }
-                    Report::Connected { .. } | Report::Unreachable { .. } => {}
-                    Report::Remarked { .. } | Report::Unwritten { .. } => {
+                    Report::Connected { daemon, .. } => {
+                        away.remove(daemon);
+                        metrics.frr_up(*daemon, true);
+                    }
+                    Report::Unreachable { daemon, error, .. } => {
+                        away.insert(*daemon, format!("{error:#}"));
+                        metrics.frr_up(*daemon, false);
+                    }
+                    Report::Drift { .. } => {
+                        metrics.frr_drift.inc();
+                    }
+                    Report::Remarked { .. } | Report::Unwritten { .. } | Report::Unrepaired { .. } => {
                         metrics.update_errors.inc();
                     }
                 }
@@ -108,7 +120,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             announcer.news().into_iter().for_each(|event| events.publish(event));
             metrics.announced(announcer.announced().map(announced).collect());
         }
-        send_if_new(&missing, serve::waiting_for(&announcer.observed));
+        let mut waiting = serve::waiting_for(&announcer.observed);
+        if let Some(model) = run_frr.borrow().as_deref() {
+            waiting.extend(serve::waiting_for_frr(&away, model));
+        }
+        send_if_new(&missing, waiting);
         if announcer.observed.synced() {
             let problems = announcer.problems();
             told.tell(&problems);

@@ -1,0 +1,152 @@
+//! FRR's life beside the speaker: somebody types into it, a daemon hangs.
+
+use std::{net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    fabric::{NODE_ASN, Segment},
+    lab::{DEADLINE, Lab, prefix},
+    objects::Service,
+    wait,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// How long somebody's changes may stay.
+const REPAIRED: Duration = Duration::from_secs(60);
+/// How long a daemon that hangs may go unnoticed: a look, and the patience with it.
+const NOTICED: Duration = Duration::from_secs(45);
+
+/// What somebody types into vtysh and what is not wanted is gone within a minute, with a line in the log and a count;
+/// what is none of our business stays; no session ends.
+#[test]
+fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
+    let lab = Lab::start(1)?;
+    let addresses = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &addresses)?;
+    let frr = lab.frr("n1")?;
+    let before = lines(&frr.vtysh("show running-config bgpd")?);
+    let session = IpAddr::from(Segment::Tor.v4(lab.fabric.node("n1")?.host()));
+    let came_up = || Ok::<_, anyhow::Error>(lab.tor.session(session)?.context("no session")?.came_up);
+    let ups = came_up()?;
+    let (tor, bird) = (Segment::Tor.v4(1), Segment::Bird.v4(1));
+    let entry = before.iter().find(|line| line.starts_with(&format!("route-map {bird}-out permit")));
+    let entry = entry.context("no entry for BIRD")?;
+    let foreign = [
+        " neighbor 172.31.1.1 description by hand".to_owned(),
+        "ip prefix-list by-hand seq 5 permit 192.0.2.0/24".to_owned(),
+        "  network 192.0.2.1/32".to_owned(),
+    ];
+    let counted = drifts(&lab)?;
+    let mut typed = vec![
+        "configure terminal".to_owned(),
+        // every prefix is held back
+        format!("route-map {tor}-out deny 1"),
+        "exit".to_owned(),
+        format!("no {entry}"),
+        foreign[1].clone(),
+        format!("router bgp {NODE_ASN}"),
+        foreign[0].clone(),
+        format!("no neighbor {tor} timers connect 1"),
+        format!("neighbor {bird} timers connect 77"),
+        "address-family ipv4 unicast".to_owned(),
+    ];
+    let v4 = addresses.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?;
+    typed.push(format!("no network {}", prefix(*v4)));
+    typed.push(foreign[2].clone());
+    frr.vtysh(&typed.join("\n"))?;
+
+    let start = wait::now();
+    wait::until_true(REPAIRED, "FRR as it was", || {
+        let now = lines(&frr.vtysh("show running-config bgpd")?);
+        let missing: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+        ensure!(missing.is_empty(), "missing: {missing:#?}");
+        let added: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+        ensure!(added == foreign.iter().collect::<Vec<_>>(), "left: {added:#?}");
+        Ok(true)
+    })
+    .with_context(|| lab.logs())?;
+    println!("put right after {:.1?}", start.elapsed());
+    routed(&lab, &addresses)?;
+    ensure!(came_up()? == ups, "a session ended");
+    ensure!(drifts(&lab)? == counted + 1, "{} drifts were counted", drifts(&lab)?);
+    let log = lab.speaker_log("n1")?;
+    ensure!(log.contains("somebody else changed FRR's configuration"), "{log}");
+    ensure!(!log.contains("telling it again does not help"), "{log}");
+    Ok(())
+}
+
+/// While bgpd hangs, the speaker is alive and says in /readyz and in a metric what it waits for, in the log once; and
+/// layer 2 goes on. When bgpd goes on, what was wanted in the meantime is announced.
+#[test]
+fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
+    let lab = Lab::start(1)?;
+    let steady = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &steady)?;
+    ensure!(ask(&lab, HEALTH, "readyz")?.0 == 200, "not ready before");
+    let bgpd = Pid::from_raw(i32::try_from(lab.frr("n1")?.daemon_pid("bgpd")?)?);
+    kill(bgpd, Signal::SIGSTOP)?;
+    let start = wait::now();
+    let noticed = wait::until_true(NOTICED, "a word of bgpd in /readyz", || {
+        let (status, text) = ask(&lab, HEALTH, "readyz")?;
+        ensure!(status == 503 && text.contains("FRR's bgpd (") && text.contains("no answer"), "{status}: {text}");
+        Ok(true)
+    });
+    let noticed = noticed.map(|()| start.elapsed());
+    let meanwhile = || -> Result<Vec<IpAddr>> {
+        println!("noticed after {:.1?}", noticed?);
+        ensure!(ask(&lab, HEALTH, "healthz")?.0 == 200, "the speaker hangs");
+        let text = ask(&lab, METRICS, "metrics")?.1;
+        for line in ["ferrolb_frr_up{daemon=\"bgpd\"} 0", "ferrolb_frr_up{daemon=\"bfdd\"} 1"] {
+            ensure!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        let flat = lab.add(&Service::new("flat", "flat", &lab.fabric))?;
+        for ip in flat {
+            wait::until(DEADLINE, &format!("a page from {ip}"), || {
+                ferrolb_e2e::pod::fetch(&lab.fabric.client, ip, ferrolb_e2e::objects::PORT).map(Some)
+            })?;
+        }
+        lab.add(&Service::new("later", "routed", &lab.fabric))
+    };
+    let later = meanwhile();
+    kill(bgpd, Signal::SIGCONT)?;
+    let start = wait::now();
+    routed(&lab, &later.with_context(|| lab.logs())?)?;
+    println!("routed {:.1?} after it went on", start.elapsed());
+    wait::until_true(DEADLINE, "readiness", || Ok(ask(&lab, HEALTH, "readyz")?.0 == 200))?;
+    let text = ask(&lab, METRICS, "metrics")?.1;
+    ensure!(text.contains("ferrolb_frr_up{daemon=\"bgpd\"} 1"), "{text}");
+    let log = lab.speaker_log("n1")?;
+    ensure!(log.matches("FRR cannot be reached").count() == 1, "said once: {log}");
+    Ok(())
+}
+
+const HEALTH: u16 = 17472;
+const METRICS: u16 = 7472;
+
+/// What the speaker of n1 answers: status and text.
+fn ask(lab: &Lab, port: u16, page: &str) -> Result<(u16, String)> {
+    let url = format!("http://127.0.0.1:{port}/{page}");
+    let curl = lab.fabric.node("n1")?.net.command("curl");
+    let curl = curl.args(["--silent", "--max-time", "2", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
+    let text = curl.text()?;
+    let (body, status) = text.split_at(text.len().saturating_sub(3));
+    Ok((status.parse().context("no status")?, body.to_owned()))
+}
+
+/// How often the speaker of n1 has found its FRR changed.
+fn drifts(lab: &Lab) -> Result<u64> {
+    let text = ask(lab, METRICS, "metrics")?.1;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("ferrolb_frr_drift_total "));
+    lines.next().context("no such metric")?.parse().context("not a number")
+}
+
+fn lines(config: &str) -> Vec<String> {
+    config.lines().map(str::to_owned).collect()
+}
+
+fn routed(lab: &Lab, addresses: &[IpAddr]) -> Result<()> {
+    addresses.iter().try_for_each(|ip| lab.wait_for_route(*ip, &lab.names()))
+}
