@@ -1,6 +1,6 @@
 //! FRR's life beside the speaker: somebody types into it, a daemon hangs.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
@@ -63,8 +63,8 @@ fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
         let now = lines(&frr.vtysh("show running-config bgpd")?);
         let missing: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
         ensure!(missing.is_empty(), "missing: {missing:#?}");
-        let added: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
-        ensure!(added == foreign.iter().collect::<Vec<_>>(), "left: {added:#?}");
+        let added: BTreeSet<_> = now.iter().filter(|line| !before.contains(line)).collect();
+        ensure!(added == foreign.iter().collect(), "left: {added:#?}");
         Ok(true)
     })
     .with_context(|| lab.logs())?;
