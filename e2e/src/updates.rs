@@ -7,7 +7,11 @@ mod update;
 
 pub use update::Update;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -43,6 +47,29 @@ pub fn updates(frames: &[Frame]) -> Result<Vec<Update>> {
         }
     }
     Ok(updates)
+}
+
+/// Somebody calls a router.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// When.
+    pub at: Duration,
+    /// Who.
+    pub from: IpAddr,
+    /// Whom.
+    pub to: IpAddr,
+}
+
+/// The connections to a router that these frames open, in order; one that was asked for twice counts once.
+#[must_use]
+pub fn calls(frames: &[Frame]) -> Vec<Call> {
+    let mut seen = BTreeSet::new();
+    let call = |frame: &Frame| {
+        let segment = Segment::of(&frame.bytes)?;
+        let opens = segment.begins && segment.to.1 == BGP && seen.insert((segment.from, segment.sequence));
+        opens.then_some(Call { at: frame.at, from: segment.from.0, to: segment.to.0 })
+    };
+    frames.iter().filter_map(call).collect()
 }
 
 /// A TCP segment, as far as it matters here.

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
+    bench::edits::{self, Outcome},
     fabric::{NODE_ASN, Segment},
     lab::{DEADLINE, Lab, prefix},
     objects::Service,
@@ -120,6 +121,15 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     ensure!(text.contains("ferrolb_frr_up{daemon=\"bgpd\"} 1"), "{text}");
     let log = lab.speaker_log("n1")?;
     ensure!(log.matches("FRR cannot be reached").count() == 1, "said once: {log}");
+    Ok(())
+}
+
+/// Random edits of Services, pools, advertisements and peers drop no session and withdraw no prefix but what they are
+/// about, and lead to what a fresh start leads to.
+#[test]
+fn edits_disturb_nothing_else() -> Result<()> {
+    let outcome = edits::run(edits::Options { edits: 60, seed: 7 }, &mut |line| println!("{line}"))?;
+    ensure!(outcome == Outcome { sessions_dropped: 0, stray_withdraws: 0, equal: true }, "{outcome:?}");
     Ok(())
 }
 
