@@ -49,27 +49,36 @@ pub fn updates(frames: &[Frame]) -> Result<Vec<Update>> {
     Ok(updates)
 }
 
-/// Somebody calls a router.
+/// A session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Call {
+pub struct End {
     /// When.
     pub at: Duration,
-    /// Who.
-    pub from: IpAddr,
-    /// Whom.
-    pub to: IpAddr,
+    /// Whose: the one that had called.
+    pub caller: IpAddr,
 }
 
-/// The connections to a router that these frames open, in order; one that was asked for twice counts once.
+/// The ends of the connections in these frames on which anything was said, in order.
 #[must_use]
-pub fn calls(frames: &[Frame]) -> Vec<Call> {
-    let mut seen = BTreeSet::new();
-    let call = |frame: &Frame| {
-        let segment = Segment::of(&frame.bytes)?;
-        let opens = segment.begins && segment.to.1 == BGP && seen.insert((segment.from, segment.sequence));
-        opens.then_some(Call { at: frame.at, from: segment.from.0, to: segment.to.0 })
-    };
-    frames.iter().filter_map(call).collect()
+pub fn ends(frames: &[Frame]) -> Vec<End> {
+    let mut live = BTreeSet::new();
+    let mut ends = Vec::new();
+    for frame in frames {
+        let Some(segment) = Segment::of(&frame.bytes) else { continue };
+        let caller = match (segment.from.1, segment.to.1) {
+            (_, BGP) => segment.from,
+            (BGP, _) => segment.to,
+            _ => continue,
+        };
+        if segment.ends {
+            if live.remove(&caller) {
+                ends.push(End { at: frame.at, caller: caller.0 });
+            }
+        } else if !segment.data.is_empty() {
+            live.insert(caller);
+        }
+    }
+    ends
 }
 
 /// A TCP segment, as far as it matters here.
@@ -79,6 +88,8 @@ struct Segment<'a> {
     sequence: u32,
     /// Whether it opens a connection.
     begins: bool,
+    /// Whether it closes or resets one.
+    ends: bool,
     data: &'a [u8],
 }
 
@@ -112,6 +123,7 @@ impl<'a> Segment<'a> {
             to: (to, u16::from_be_bytes([q0, q1])),
             sequence: u32::from_be_bytes([n0, n1, n2, n3]),
             begins: flags & 2 != 0,
+            ends: flags & 5 != 0,
             data: tcp.get(usize::from(offset >> 4) * 4..)?,
         })
     }

@@ -92,7 +92,10 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     let start = wait::now();
     let noticed = wait::until_true(NOTICED, "a word of bgpd in /readyz", || {
         let (status, text) = ask(&lab, HEALTH, "readyz")?;
-        ensure!(status == 503 && text.contains("FRR's bgpd (") && text.contains("no answer"), "{status}: {text}");
+        ensure!(
+            status == 503 && text.contains("FRR's bgpd (") && text.contains("no answer"),
+            "{status}: {text}"
+        );
         Ok(true)
     });
     let noticed = noticed.map(|()| start.elapsed());
@@ -140,7 +143,8 @@ const METRICS: u16 = 7472;
 fn ask(lab: &Lab, port: u16, page: &str) -> Result<(u16, String)> {
     let url = format!("http://127.0.0.1:{port}/{page}");
     let curl = lab.fabric.node("n1")?.net.command("curl");
-    let curl = curl.args(["--silent", "--max-time", "2", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
+    let curl =
+        curl.args(["--silent", "--max-time", "2", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
     let text = curl.text()?;
     let (body, status) = text.split_at(text.len().saturating_sub(3));
     Ok((status.parse().context("no status")?, body.to_owned()))

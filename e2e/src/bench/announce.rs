@@ -24,7 +24,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
-    cpu, memory::Memory,
+    cpu,
+    memory::Memory,
     population,
     routes::{Change, Monitor},
     stats::Samples,

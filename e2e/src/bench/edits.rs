@@ -1,17 +1,13 @@
 //! What random edits of the objects cost those that did not change: sessions, and prefixes that stayed wanted.
 //!
 //! One node with the product's FRR, four sessions: IPv4 and IPv6 with the FRR router and with BIRD. Each edit changes one
-//! object of the manifest directory; then the node's sessions are watched until each of the routers was told what it
-//! should know, computed here from the objects and the statuses. Judged is every UPDATE on the wire, and every call that
-//! the node makes. In the end FRR's running configuration is compared with that of an FRR which started afresh.
+//! object of the manifest directory, and marks what everyone is told all the time; then the node's sessions are watched until each of the routers was told what it
+//! should know, computed here from the objects and the statuses. Judged is every UPDATE on the wire, and every end
+//! of a session. In the end FRR's running configuration is compared with that of an FRR which started afresh.
 
 mod objects;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -23,7 +19,7 @@ use crate::{
     lab::{DEADLINE, Lab},
     netns::Net,
     process::Spawn,
-    updates::{calls, updates},
+    updates::{ends, updates},
     wait,
 };
 use objects::{Edited, Objects, Random, Told};
@@ -68,12 +64,14 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
     objects.write_all(&lab)?;
     let mut watch = Watch::start(&lab)?;
     let mut before = watch.settled(&lab, &objects, "the beginning")?;
+    watch.judged();
     let mut outcome = Outcome { sessions_dropped: 0, stray_withdraws: 0, equal: false };
-    // the sessions whose own settings changed, by this edit and by the last one: a call may come late
+    // the sessions whose own settings changed, by this edit and by the last one: an end may come late
     let mut touched = [None, None];
     let mut slowest = Duration::ZERO;
     for number in 1..=options.edits {
         let Edited { what, peer } = objects.edit(&mut random, &lab)?;
+        objects.mark(&lab, number)?;
         touched.rotate_right(1);
         if let Some(newest) = touched.first_mut() {
             *newest = peer;
@@ -81,9 +79,9 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
         let start = wait::now();
         let after = watch.settled(&lab, &objects, &format!("edit {number}: {what}"))?;
         slowest = slowest.max(start.elapsed());
-        for session in watch.called.iter().filter(|session| !touched.contains(&Some(**session))) {
+        for session in watch.ended.iter().filter(|session| !touched.contains(&Some(**session))) {
             outcome.sessions_dropped += 1;
-            say(&format!("edit {number}: {what}: {session} called its router again"));
+            say(&format!("edit {number}: {what}: the session of {session} ended"));
         }
         for (session, prefix) in &watch.withdrawn {
             let stayed = |told: &Told| told.get(session).is_some_and(|told| told.contains_key(prefix));
@@ -118,11 +116,11 @@ struct Watch {
     base: Told,
     /// What they know now.
     told: Told,
-    /// What was judged already, in calls and in withdrawals of these captures.
+    /// What was judged already, in ends and in withdrawals of these captures.
     judged: (usize, usize),
     seen: (usize, usize),
-    /// Sessions that called since they were last judged.
-    called: Vec<IpAddr>,
+    /// Sessions that ended since they were last judged.
+    ended: Vec<IpAddr>,
     /// What was withdrawn since then.
     withdrawn: Vec<(IpAddr, String)>,
 }
@@ -140,7 +138,7 @@ impl Watch {
             told: Told::new(),
             judged: (0, 0),
             seen: (0, 0),
-            called: Vec::new(),
+            ended: Vec::new(),
             withdrawn: Vec::new(),
         };
         Objects::default().write_peers(lab)?;
@@ -167,22 +165,21 @@ impl Watch {
             frames.extend(wire.frames()?);
         }
         frames.sort_by_key(|frame: &Frame| frame.at);
-        let (calls, updates) = (calls(&frames), updates(&frames)?);
+        let (ends, updates) = (ends(&frames), updates(&frames)?);
         self.told = self.base.clone();
+        self.ended = ends.iter().skip(self.judged.0).map(|end| end.caller).collect();
         self.withdrawn.clear();
-        let (mut called, mut withdrawn) = (0, 0);
-        self.called = calls.iter().skip(self.judged.0).map(|call| call.from).collect();
-        let mut calls = calls.iter().peekable();
+        self.seen = (ends.len(), 0);
+        let mut ends = ends.into_iter().peekable();
         for update in &updates {
-            while let Some(call) = calls.next_if(|call| call.at <= update.at) {
-                called += 1;
-                self.told.insert(call.from, BTreeMap::new());
+            while let Some(end) = ends.next_if(|end| end.at <= update.at) {
+                self.told.remove(&end.caller);
             }
             let told = self.told.entry(update.from).or_default();
             for prefix in &update.withdrawn {
-                withdrawn += 1;
                 told.remove(prefix);
-                if withdrawn > self.judged.1 {
+                self.seen.1 += 1;
+                if self.seen.1 > self.judged.1 {
                     self.withdrawn.push((update.from, prefix.clone()));
                 }
             }
@@ -190,11 +187,9 @@ impl Watch {
                 told.insert(prefix.clone(), update.communities.clone());
             }
         }
-        for call in calls {
-            called += 1;
-            self.told.insert(call.from, BTreeMap::new());
+        for end in ends {
+            self.told.remove(&end.caller);
         }
-        self.seen = (called, withdrawn);
         Ok(())
     }
 
@@ -229,7 +224,8 @@ fn same_as_fresh(lab: &Lab, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let fresh = Frr::start(warden, &net, Listens::No, &conf)?;
     let mut same = true;
     for daemon in ["bgpd", "bfdd"] {
-        let config = |frr: &Frr| Ok::<_, anyhow::Error>(lines(&frr.vtysh(&format!("show running-config {daemon}"))?));
+        let config =
+            |frr: &Frr| Ok::<_, anyhow::Error>(lines(&frr.vtysh(&format!("show running-config {daemon}"))?));
         let (edited, fresh) = (config(lab.frr("n1")?)?, config(&fresh)?);
         for (whose, a, b) in [("edited", &edited, &fresh), ("fresh", &fresh, &edited)] {
             for line in a.difference(b) {
@@ -248,7 +244,8 @@ fn lines(config: &str) -> BTreeSet<Vec<String>> {
     for line in config.lines() {
         let text = line.trim();
         let depth = line.len() - line.trim_start().len();
-        let silent = ["!", "exit", "end", "Building ", "Current "];
+        // the last one is for the file alone: nothing is routed by it
+        let silent = ["!", "exit", "end", "Building ", "Current ", "log timestamp "];
         if text.is_empty() || silent.iter().any(|word| text.starts_with(word)) {
             continue;
         }

@@ -40,7 +40,7 @@ struct Advertisement {
     peers: BTreeSet<&'static str>,
     /// Whether addresses are aggregated to /28 and /124.
     aggregated: bool,
-    communities: BTreeSet<&'static str>,
+    communities: BTreeSet<String>,
 }
 
 /// What may change of a BGPPeer.
@@ -107,6 +107,13 @@ impl Objects {
         PEERS.iter().try_for_each(|name| self.write_peer(lab, name))
     }
 
+    /// Marks what everyone is told all the time with a number: where it arrives, the edit before it has been carried out.
+    pub(super) fn mark(&mut self, lab: &Lab, number: usize) -> Result<()> {
+        let steady = self.advertisements.get_mut(STEADY).context("the steady advertisement")?;
+        steady.communities = [format!("64513:{}", number % 65536)].into();
+        self.write_advertisement(lab, STEADY)
+    }
+
     /// One random edit.
     pub(super) fn edit(&mut self, random: &mut Random, lab: &Lab) -> Result<Edited> {
         let edited = |what: String| Ok(Edited { what, peer: None });
@@ -166,7 +173,7 @@ impl Objects {
                     pools: random.some(&[&["routed"], &EXTRA[..]].concat(), 1)?,
                     peers: if random.below(2) == 0 { BTreeSet::new() } else { random.some(&PEERS, 1)? },
                     aggregated: random.below(3) == 0,
-                    communities: random.some(&COMMUNITIES, 0)?,
+                    communities: random.some(&COMMUNITIES, 0)?.into_iter().map(str::to_owned).collect(),
                 };
                 let what = format!("advertisement {name}: {advertisement:?}");
                 self.advertisements.insert(name.clone(), advertisement);
@@ -224,7 +231,7 @@ impl Objects {
                         let told = wanted.entry(session(lab, peer)?).or_default();
                         if peer.ends_with("-v4") == ip.is_ipv4() {
                             let communities = told.entry(prefix.clone()).or_default();
-                            communities.extend(advertisement.communities.iter().map(ToString::to_string));
+                            communities.extend(advertisement.communities.iter().cloned());
                         }
                     }
                 }
@@ -241,6 +248,7 @@ impl Objects {
 
     fn write_advertisement(&self, lab: &Lab, name: &str) -> Result<()> {
         let advertisement = self.advertisements.get(name).context("an advertisement")?;
+        let communities: BTreeSet<&str> = advertisement.communities.iter().map(String::as_str).collect();
         let list = |words: &BTreeSet<&str>| {
             words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")
         };
@@ -251,7 +259,7 @@ impl Objects {
              aggregationLengthV6: {v6}\n  communities: [{}]\n",
             list(&advertisement.pools),
             list(&advertisement.peers),
-            list(&advertisement.communities)
+            list(&communities)
         );
         lab.manifests.put(&format!("advertisement-{name}"), &text)
     }
