@@ -46,10 +46,12 @@ const PROFILES: [&str; 3] = ["fast", "slow.example", "default"];
 
 /// A model as the product makes them: from an FRRConfiguration in which nothing is wrong.
 pub fn model() -> impl Strategy<Value = Model> {
-    (configuration(), option::weighted(0.8, select(&LogLevel::ALL[..]))).prop_map(|(object, log)| {
+    let log = option::weighted(0.8, select(&LogLevel::ALL[..]));
+    (configuration(), log, prop::bool::weighted(0.3)).prop_map(|(object, log, leaving)| {
         let (mut model, problems) = frr::merge(&object, &BTreeMap::new());
         assert!(problems.is_empty(), "{problems:?}");
         model.log = log;
+        model.leaving = leaving;
         model
     })
 }

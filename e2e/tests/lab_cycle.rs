@@ -1,13 +1,24 @@
-//! FRR's life beside the speaker: somebody types into it, a daemon hangs.
+//! FRR's life beside the speaker: somebody types into it, a daemon hangs, everything is edited, a node is drained.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ferrolb_e2e::{
     bench::edits::{self, Outcome},
-    fabric::{NODE_ASN, Segment},
-    lab::{DEADLINE, Lab, prefix},
-    objects::Service,
+    bins,
+    capture::Capture,
+    fabric::{LAN, NODE_ASN, Segment, TOR},
+    lab::{DEADLINE, Lab, neighbours, prefix},
+    objects::{PORT, Service},
+    pod,
+    process::Spawn,
+    tor::Session,
+    updates::{Update, updates},
     wait,
 };
 use nix::{
@@ -109,7 +120,7 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
         let flat = lab.add(&Service::new("flat", "flat", &lab.fabric))?;
         for ip in flat {
             wait::until(DEADLINE, &format!("a page from {ip}"), || {
-                ferrolb_e2e::pod::fetch(&lab.fabric.client, ip, ferrolb_e2e::objects::PORT).map(Some)
+                pod::fetch(&lab.fabric.client, ip, PORT).map(Some)
             })?;
         }
         lab.add(&Service::new("later", "routed", &lab.fabric))
@@ -125,6 +136,129 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     let log = lab.speaker_log("n1")?;
     ensure!(log.matches("FRR cannot be reached").count() == 1, "said once: {log}");
     Ok(())
+}
+
+/// A drained node's routes are marked as going first, and go later; on the flat segment the other node takes over at
+/// once. No session ends, no request is lost, and it comes back as it was.
+#[test]
+fn a_drained_node_leaves_in_two_steps_and_comes_back() -> Result<()> {
+    let lab = Lab::start(2)?;
+    let addresses = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &addresses)?;
+    let flat = flat_at(&lab, "n1")?;
+    let n1 = lab.fabric.node("n1")?;
+    let sessions = || -> Result<Vec<Session>> {
+        let session = |ip| lab.tor.session(ip)?.with_context(|| format!("no neighbour {ip}"));
+        neighbours(n1).into_iter().map(session).collect()
+    };
+    let (before, start) = (sessions()?, wait::now());
+    let wire = Capture::start(&lab.fabric.warden, &lab.fabric.tor, TOR, "tcp port 179")?;
+    let told = || -> Result<Vec<Update>> {
+        let ours = neighbours(n1);
+        Ok(updates(&wire.frames()?)?.into_iter().filter(|update| ours.contains(&update.from)).collect())
+    };
+    let marked = |update: &&Update| update.communities.contains("65535:0");
+    let steady: BTreeSet<String> = addresses.iter().copied().map(prefix).collect();
+
+    let (asked, lost) = asking(&lab, &addresses, || {
+        drain(&lab, "drain")?;
+        wait::until_true(DEADLINE, "the mark at the router", || {
+            let told = told()?;
+            let all: BTreeSet<_> = told.iter().filter(marked).flat_map(|u| u.announced.clone()).collect();
+            Ok(all == steady)
+        })
+        .with_context(|| lab.logs())?;
+        for ip in &flat {
+            served_by(&lab, *ip, "n2")?;
+        }
+        for ip in &addresses {
+            wait::until_true(LEFT, &format!("{ip} by n2 alone"), || {
+                let hops = lab.tor.next_hops(&prefix(*ip))?;
+                Ok(hops.len() == 1)
+            })?;
+            lab.wait_for_route(*ip, &["n2".to_owned()])?;
+        }
+        let told = told()?;
+        let first = told.iter().find(marked).context("no mark")?.at;
+        let gone = told.iter().find(|update| !update.withdrawn.is_empty()).context("no withdrawal")?;
+        ensure!(gone.at > first + Duration::from_secs(25), "marked at {first:?}, gone at {:?}", gone.at);
+        ensure!(told.iter().all(|update| update.withdrawn.is_subset(&steady)), "{told:#?}");
+
+        drain(&lab, "undrain")?;
+        routed(&lab, &addresses)?;
+        for ip in &flat {
+            served_by(&lab, *ip, "n1")?;
+        }
+        Ok(())
+    })?;
+    ensure!(lost == 0 && asked > 0, "{lost} of {asked} requests were lost");
+    println!("{asked} requests");
+    let told = told()?;
+    for prefix in &steady {
+        let last = told.iter().rfind(|update| update.announced.contains(prefix)).context("not announced")?;
+        ensure!(!marked(&last), "{prefix} is still marked");
+    }
+    for (before, after) in before.iter().zip(sessions()?) {
+        ensure!(after.continues(before, start.elapsed()), "{before:?}, then {after:?}");
+    }
+    let running = lab.frr("n1")?.vtysh("show running-config bgpd")?;
+    ensure!(!running.contains("graceful-shutdown"), "{running}");
+    Ok(())
+}
+
+/// The drain's time, 30 s, and some.
+const LEFT: Duration = Duration::from_secs(50);
+
+/// A Service on the flat segment that this node answers for.
+fn flat_at(lab: &Lab, node: &str) -> Result<Vec<IpAddr>> {
+    for number in 0..10 {
+        let addresses = lab.add(&Service::new(&format!("flat{number}"), "flat", &lab.fabric))?;
+        if lab.elected(&lab.names(), &addresses)?.name() == node {
+            for ip in &addresses {
+                served_by(lab, *ip, node)?;
+            }
+            return Ok(addresses);
+        }
+    }
+    bail!("{node} is elected for none")
+}
+
+/// Waits until the client on the flat segment reaches an address, by this node.
+fn served_by(lab: &Lab, ip: IpAddr, node: &str) -> Result<()> {
+    let mac = lab.fabric.node(node)?.net.mac(LAN)?;
+    wait::until_true(DEADLINE, &format!("{ip} by {node} on the flat segment"), || {
+        pod::fetch(&lab.fabric.client, ip, PORT)?;
+        let known = lab.fabric.client.ip(&format!("neigh show {ip}"))?;
+        ensure!(known.contains(&mac), "{known}");
+        Ok(true)
+    })
+    .with_context(|| lab.logs())
+}
+
+/// Asks for pages of these addresses all the time while something happens: how often, and how often in vain.
+fn asking(lab: &Lab, addresses: &[IpAddr], meanwhile: impl FnOnce() -> Result<()>) -> Result<(usize, usize)> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let (mut asked, mut lost) = (0, 0);
+            while !over.load(Ordering::Relaxed) {
+                for ip in addresses {
+                    asked += 1;
+                    lost += usize::from(pod::fetch(&lab.fabric.remote, *ip, PORT).is_err());
+                }
+            }
+            (asked, lost)
+        });
+        let done = meanwhile();
+        over.store(true, Ordering::Relaxed);
+        let counts = asker.join().map_err(|_| anyhow!("the asker panicked"))?;
+        done.map(|()| counts)
+    })
+}
+
+fn drain(lab: &Lab, command: &str) -> Result<()> {
+    let ferrolb = Spawn::new(bins::product("ferrolb")?).args([command, "--node", "n1", "--manifests"]);
+    ferrolb.arg(lab.manifests.dir()).text().map(drop)
 }
 
 /// Random edits of Services, pools, advertisements and peers drop no session and withdraw no prefix but what they are

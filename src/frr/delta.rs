@@ -77,6 +77,10 @@ pub struct Step {
 pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
     let mut steps = Vec::new();
     log(from.log, to.log, &mut steps);
+    // whoever leaves says so first, and unsays it last
+    if to.leaving && !from.leaving {
+        steps.push(Step::plain(vec![line::LEAVING.to_owned()], &Subject::Node));
+    }
     profiles(from, to, &mut steps);
     for class in to.classes.difference(&from.classes) {
         add_class(*class, &mut steps);
@@ -92,6 +96,9 @@ pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
         let context = vec![Line { text: "bfd".to_owned(), subject: Subject::Node }];
         let lines = vec![Line { text: format!("no profile {name}"), subject }];
         steps.push(Step { daemon: Daemon::Bfd, context, lines, undo: None });
+    }
+    if from.leaving && !to.leaving {
+        steps.push(Step::plain(vec![format!("no {}", line::LEAVING)], &Subject::Node));
     }
     steps
 }

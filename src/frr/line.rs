@@ -31,6 +31,9 @@ pub(super) const ROUTER: [&str; 5] = [
     "coalesce-time 50",
 ];
 
+/// Marks every route as going, and is left out of what a file says when nobody leaves.
+pub(super) const LEAVING: &str = "bgp graceful-shutdown";
+
 /// An option of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Setting {

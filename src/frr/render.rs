@@ -31,6 +31,7 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
 #[derive(Serialize)]
 struct Page {
     log: String,
+    leaving: Option<&'static str>,
     classes: Vec<ClassBlock>,
     policies: Vec<PolicyBlock>,
     routers: Vec<RouterBlock>,
@@ -99,6 +100,7 @@ impl Page {
         });
         Self {
             log: model.log.map(|level| level.to_string()).unwrap_or_default(),
+            leaving: model.leaving.then_some(line::LEAVING),
             classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
             policies: policies.collect(),
             routers: routers(model),

@@ -36,6 +36,9 @@ pub enum Reason {
     /// Label `node.kubernetes.io/exclude-from-external-load-balancers`.
     #[error("the node is labelled to be excluded from external load balancers")]
     NodeExcluded,
+    /// Annotation `ferrolb.io/drain`, or a cordon where that counts.
+    #[error("the node is drained")]
+    NodeDraining,
     /// No usable endpoint.
     #[error("the Service has no ready endpoint")]
     NoEndpoints,
@@ -70,6 +73,7 @@ impl Reason {
             Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
+            Self::NodeDraining => "nodeDraining",
             Self::NoEndpoints => "noEndpoints",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",

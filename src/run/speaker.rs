@@ -3,6 +3,7 @@
 use super::{
     Stop,
     announcer::{Announcer, Desired},
+    departure::Departure,
     report::{self, Told},
     serve::{self, send_if_new},
     source::{self, Attached},
@@ -18,7 +19,7 @@ use crate::{
         settings::{self, LogLevel},
     },
     names::ServiceKey,
-    plan::{Protocol, Viewpoint},
+    plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
@@ -34,6 +35,8 @@ const REPORTS: usize = 256;
 enum Event {
     Changed(Change),
     Frr(Report),
+    /// A drain has come to its next step.
+    Drained,
     Ended(anyhow::Error),
     Stopped,
 }
@@ -61,7 +64,10 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
         frr: settings.frr_vty_dir.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
+        drain_on_cordon: settings.drain_on_cordon,
+        leave: Leave::Staying,
     };
+    let mut departure = Departure::new(settings.drain_time);
     let mut announcer = Announcer::new(me, frr_log(common.log_level), Observed::new(Role::Speaker));
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
@@ -70,6 +76,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
+            () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
@@ -103,12 +110,17 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                 }
             }
+            Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
         }
         // What has arrived in the meantime is taken together.
         while let Ok(change) = changes.try_recv() {
             announcer.observe(change);
+        }
+        if announcer.observed.synced() {
+            let leave = departure.follow(announcer.drains());
+            announcer.leave(leave);
         }
         let start = super::after(Duration::ZERO);
         if let Some(Desired { l2, frr }) = announcer.decide() {

@@ -221,16 +221,18 @@ impl Bench {
     }
 
     /// Makes more Services, all at once. Seconds until the router's kernel has their routes: from the last status that
-    /// the controller wrote, and from the first request.
+    /// the API server tells of, and from the first request.
     fn burst(&self, have: usize, burst: usize) -> Result<(f64, f64)> {
-        let (position, logged) = (self.monitor.position()?, self.controller.log_text().len());
+        let position = self.monitor.position()?;
         let start = SystemTime::now();
-        self.cluster.client(async |client| population::create(&client, have..have + burst).await)?;
+        let written = self.cluster.client(async |client| {
+            let version = population::version(&client).await?;
+            let written = population::last_served(&client, &version, burst);
+            let ((), written) = tokio::try_join!(population::create(&client, have..have + burst), written)?;
+            Ok(written)
+        })?;
         let last = self.counted(position, Change::Added, burst)?;
-        let log = self.controller.log_text();
-        let written = log.get(logged..).unwrap_or_default().lines().filter_map(allocated).max();
-        let written = written.context("the controller tells of no address")?;
-        // the speaker may be through before the API server has answered the controller
+        // the router may know before the API server has told us
         let after = last.duration_since(written).unwrap_or_default();
         Ok((after.as_secs_f64(), last.duration_since(start)?.as_secs_f64()))
     }
@@ -347,13 +349,6 @@ fn one_prefix(speaker: &Running, logged: usize) -> Result<String> {
     let (least, most) =
         (lines.first().copied().unwrap_or_default(), lines.last().copied().unwrap_or_default());
     Ok(format!("{took}, {least} to {most} lines each"))
-}
-
-/// When an address was written, if this line of the controller's log tells of one.
-fn allocated(line: &str) -> Option<SystemTime> {
-    let entry: Value = serde_json::from_str(line).ok()?;
-    (entry.get("reason")?.as_str()? == "IPAllocated").then_some(())?;
-    Some(entry.get("ts")?.as_str()?.parse::<jiff::Timestamp>().ok()?.into())
 }
 
 fn configuration(peers: u8) -> String {
