@@ -1,11 +1,13 @@
 # FerroLB. `make demo` shows it, `make test` proves it; README.md says what each needs.
 
 SERVICES ?= 5000
+PEERS ?= 2
+EDITS ?= 1000
 KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce bench-install crds manifests golden fmt release
+.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce bench-edits bench-install crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,7 +53,10 @@ release: ## optimised controller, speaker and ferrolb
 
 bench-announce: setup release ## Service written -> route at the ToR, beside FRR's floor
 	@sh e2e/cluster/build.sh > /dev/null
-	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES)
+	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES) --peers $(PEERS)
+
+bench-edits: setup build ## random edits against a real FRR: dropped sessions, stray withdrawals, the final state
+	@target/debug/bench edits --edits $(EDITS)
 
 bench-install: setup build ## an installation's life on real nodes: first address, failed requests, memory
 	@sh e2e/cluster/build.sh > /dev/null

@@ -47,6 +47,8 @@ use std::{
 pub struct Model {
     /// How much the daemons log to their standard output; `None` leaves them alone.
     pub log: Option<LogLevel>,
+    /// `bgp graceful-shutdown`: every route of every instance is marked as going (RFC 8326).
+    pub leaving: bool,
     /// BFD profiles by name.
     pub bfd: BTreeMap<Word, BfdProfile>,
     /// Policy classes: each a community list and a route-map, both determined by the id.

@@ -14,7 +14,7 @@ use crate::{
     config::{Community, Config, Peer, Pool},
     names::{NodeName, PeerName, PoolName, ServiceKey},
     net::Interfaces,
-    world::{Class, Endpoints, Ingress, Service, World},
+    world::{Class, Endpoints, Ingress, Node, Service, World},
 };
 use ipnet::IpNet;
 use std::{
@@ -108,6 +108,30 @@ pub struct Viewpoint {
     pub frr: bool,
     /// `--ignore-exclude-lb`: announce from nodes whose label keeps load balancers away, too.
     pub ignore_exclude_label: bool,
+    /// `--drain-on=cordon`: a cordoned node is drained, too.
+    pub drain_on_cordon: bool,
+    /// How far this node has left.
+    pub leave: Leave,
+}
+
+impl Viewpoint {
+    /// Whether `node` is to carry no traffic, as far as that can be chosen.
+    #[must_use]
+    pub const fn drains(&self, node: &Node) -> bool {
+        node.drained || self.drain_on_cordon && node.cordoned
+    }
+}
+
+/// How far a node has left the routers. It ceases to answer on its links at once, since another node takes over there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Leave {
+    /// Not at all.
+    #[default]
+    Staying,
+    /// Its routes are marked as going (RFC 8326), so that routers prefer others.
+    Leaving,
+    /// It has no routes. Its sessions stay.
+    Left,
 }
 
 /// A Service that has addresses, all of one pool.

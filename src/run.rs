@@ -6,6 +6,8 @@
 mod allocator;
 mod announcer;
 pub mod controller;
+mod departure;
+pub mod drain;
 pub mod main;
 pub mod render;
 mod report;

@@ -13,7 +13,7 @@ mod slice;
 
 pub use labels::Labels;
 pub use misfit::Misfit;
-pub use node::Node;
+pub use node::{DRAIN, Node};
 pub use secret::Secret;
 pub use service::{
     Address, Class, FamilyPolicy, Ingress, Origin, Port, Service, TrafficPolicy, Transport, annotations,

@@ -169,7 +169,7 @@ proptest! {
         ips in prop::collection::vec(any::<u8>(), 0..12),
     ) {
         let (world, node) = (world(&ips), NodeName::from("n1"));
-        let me = Viewpoint { node: node.clone(), class: Class::default(), frr: true, ignore_exclude_label: false };
+        let me = Viewpoint { node: node.clone(), class: Class::default(), frr: true, ignore_exclude_label: false, drain_on_cordon: false, leave: ferrolb::plan::Leave::Staying };
         let home = frr::Home { node: &node, addresses: &world.nodes["n1"].addresses, router_id: None };
         let (mut config, mut last) = (Config::default(), None);
         for objects in [first, second] {

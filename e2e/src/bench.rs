@@ -1,8 +1,10 @@
 //! Measurements on the lab and the test cluster; `BENCHMARKS.md` has their results.
 
 pub mod announce;
+pub mod edits;
 pub mod install;
 
+mod cpu;
 mod memory;
 mod population;
 mod routes;

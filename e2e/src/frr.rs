@@ -200,7 +200,8 @@ impl Frr {
     /// # Errors
     /// When it cannot be run.
     pub fn check(&self) -> Result<Option<String>> {
-        let check = Spawn::new(bins::checkout()?.join("frr/check")).env("FRR_CONFIG_DIR", &self.config_dir);
+        let check =
+            Spawn::new(bins::checkout()?.join("frr/check")).env("FRR_CONFIG_DIR", self.dir.join("etc"));
         let output = check.env("FRR_VTY_DIR", &self.vty_dir).env("FRR_CHECK_LIMIT", "1").output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok((!output.status.success()).then_some(said))

@@ -59,8 +59,9 @@ pub fn model() -> impl Strategy<Value = Model> {
     let block = subsequence(BLOCKED.to_vec(), 0..=BLOCKED.len());
     let log = option::weighted(0.8, select(&LogLevel::ALL[..]));
     let user = option::weighted(0.5, configuration("user", 1));
-    (configuration("metallb-n1", 3), user, prop::bool::weighted(0.3), block, log).prop_map(
-        |(ours, user, blocking, block, log)| {
+    let [blocking, leaving] = [prop::bool::weighted(0.3); 2];
+    (configuration("metallb-n1", 3), user, blocking, block, log, leaving).prop_map(
+        |(ours, user, blocking, block, log, leaving)| {
             let users = user.into_iter().map(|user| ("user".to_owned(), user)).collect();
             let block: Vec<_> =
                 block.into_iter().filter_map(|p| p.parse().ok()).filter(|_| blocking).collect();
@@ -68,6 +69,7 @@ pub fn model() -> impl Strategy<Value = Model> {
             let frr::Merged { mut model, problems, .. } = frr::merge(&sources);
             assert!(problems.iter().all(|p| p.object.name == "user"), "{problems:?}");
             model.log = log;
+            model.leaving = leaving;
             model
         },
     )

@@ -7,7 +7,11 @@ mod update;
 
 pub use update::Update;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -45,6 +49,38 @@ pub fn updates(frames: &[Frame]) -> Result<Vec<Update>> {
     Ok(updates)
 }
 
+/// A session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// When.
+    pub at: Duration,
+    /// Whose: the one that had called.
+    pub caller: IpAddr,
+}
+
+/// The ends of the connections in these frames on which anything was said, in order.
+#[must_use]
+pub fn ends(frames: &[Frame]) -> Vec<End> {
+    let mut live = BTreeSet::new();
+    let mut ends = Vec::new();
+    for frame in frames {
+        let Some(segment) = Segment::of(&frame.bytes) else { continue };
+        let caller = match (segment.from.1, segment.to.1) {
+            (_, BGP) => segment.from,
+            (BGP, _) => segment.to,
+            _ => continue,
+        };
+        if segment.ends {
+            if live.remove(&caller) {
+                ends.push(End { at: frame.at, caller: caller.0 });
+            }
+        } else if !segment.data.is_empty() {
+            live.insert(caller);
+        }
+    }
+    ends
+}
+
 /// A TCP segment, as far as it matters here.
 struct Segment<'a> {
     from: (IpAddr, u16),
@@ -52,6 +88,8 @@ struct Segment<'a> {
     sequence: u32,
     /// Whether it opens a connection.
     begins: bool,
+    /// Whether it closes or resets one.
+    ends: bool,
     data: &'a [u8],
 }
 
@@ -85,6 +123,7 @@ impl<'a> Segment<'a> {
             to: (to, u16::from_be_bytes([q0, q1])),
             sequence: u32::from_be_bytes([n0, n1, n2, n3]),
             begins: flags & 2 != 0,
+            ends: flags & 5 != 0,
             data: tcp.get(usize::from(offset >> 4) * 4..)?,
         })
     }

@@ -439,15 +439,22 @@ impl Driver {
             match timeout(DEADLINE, self.reports.recv()).await.context("no report")?.context("ended")? {
                 Report::Applied { .. } => applied = true,
                 Report::Connected { foreign, .. } if foreign.is_empty() => {}
+                Report::Unreachable { needed: false, .. } => {}
                 other => anyhow::bail!("{other:?}"),
             }
         }
         Ok(())
     }
 
-    /// The next report.
+    /// The next report, but for those of a daemon that nothing needs.
     async fn report(&mut self) -> Result<Report> {
-        timeout(DEADLINE, self.reports.recv()).await.context("no report")?.context("ended")
+        loop {
+            let next = timeout(DEADLINE, self.reports.recv()).await;
+            match next.context("no report")?.context("ended")? {
+                Report::Unreachable { needed: false, .. } => {}
+                report => return Ok(report),
+            }
+        }
     }
 
     /// The lines that are applied next, after nothing but connections.

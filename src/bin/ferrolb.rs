@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use ferrolb::{api, run};
+use ferrolb::{api, io::settings::Source, run};
 use std::{
     fs,
     io::Write as _,
@@ -25,6 +25,10 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Ask a node's speaker to leave: its routers are asked to prefer other nodes, later its routes are withdrawn.
+    Drain(Drain),
+    /// Ask it to come back.
+    Undrain(Drain),
     /// Print the frr.conf that a node would run; what is wrong with the objects goes to stderr.
     Render {
         /// The manifest directory.
@@ -39,10 +43,35 @@ enum Command {
     },
 }
 
+#[derive(clap::Args)]
+struct Drain {
+    /// The node.
+    #[arg(long)]
+    node: String,
+    /// The manifest directory that has its Node, instead of a Kubernetes API.
+    #[arg(long, conflicts_with = "kubeconfig")]
+    manifests: Option<PathBuf>,
+    /// How to reach the Kubernetes API [env: KUBECONFIG] [default: the cluster that we run in].
+    #[arg(long)]
+    kubeconfig: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Crds { dir } => crds(dir),
+        Command::Drain(drain) => drain.ask(true),
+        Command::Undrain(drain) => drain.ask(false),
         Command::Render { manifests, node, namespace } => render(&manifests, &namespace, &node),
+    }
+}
+
+impl Drain {
+    fn ask(self, drain: bool) -> anyhow::Result<()> {
+        let source = match self.manifests {
+            Some(dir) => Source::Manifests(dir),
+            None => Source::Api(self.kubeconfig),
+        };
+        run::drain::drain(&source, &self.node.into(), drain)
     }
 }
 

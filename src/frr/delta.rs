@@ -11,6 +11,7 @@ mod router;
 use super::{ClassId, ListName, LogLevel, Model, line};
 use crate::{config::Neighbor, names::Word};
 use ipnet::IpNet;
+use std::fmt;
 
 /// A daemon of FRR, as far as it is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +20,15 @@ pub enum Daemon {
     Bgp,
     /// `bfdd`.
     Bfd,
+}
+
+impl fmt::Display for Daemon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bgp => "bgpd",
+            Self::Bfd => "bfdd",
+        })
+    }
 }
 
 /// What a line is about.
@@ -72,6 +82,10 @@ pub struct Step {
 pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
     let mut steps = Vec::new();
     log(from.log, to.log, &mut steps);
+    // whoever leaves says so first, and unsays it last
+    if to.leaving && !from.leaving {
+        steps.push(Step::plain(vec![line::LEAVING.to_owned()], &Subject::Node));
+    }
     profiles(from, to, &mut steps);
     for class in to.classes.difference(&from.classes) {
         add_class(*class, &mut steps);
@@ -95,6 +109,9 @@ pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
         let context = vec![Line { text: "bfd".to_owned(), subject: Subject::Node }];
         let lines = vec![Line { text: format!("no profile {name}"), subject }];
         steps.push(Step { daemon: Daemon::Bfd, context, lines, undo: None });
+    }
+    if from.leaving && !to.leaving {
+        steps.push(Step::plain(vec![format!("no {}", line::LEAVING)], &Subject::Node));
     }
     steps
 }

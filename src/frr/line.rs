@@ -20,14 +20,19 @@ pub(super) fn router(router: &Router, vrf: Option<&Word>) -> String {
 }
 
 /// What every one of our routers says first.
-pub(super) const ROUTER: [&str; 4] = [
+pub(super) const ROUTER: [&str; 5] = [
     // our maps say what goes in and out (RFC 8212 asks for no more)
     "no bgp ebgp-requires-policy",
     // an address of a Service is in no routing table
     "no bgp network import-check",
     "no bgp default ipv4-unicast",
     "bgp graceful-restart preserve-fw-state",
+    // how long the first peer of a kind is kept waiting for others that want the same routes: a second without this
+    "coalesce-time 50",
 ];
+
+/// Marks every route as going, and is left out of what a file says when nobody leaves.
+pub(super) const LEAVING: &str = "bgp graceful-shutdown";
 
 /// An option of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

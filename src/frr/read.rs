@@ -143,6 +143,10 @@ impl Reader {
             self.found.model.log = level;
             return level.is_some();
         }
+        if text == line::LEAVING {
+            self.found.model.leaving = true;
+            return true;
+        }
         if text == "bfd" {
             self.place = Place::Bfd;
             return true;

@@ -33,6 +33,7 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
 #[derive(Serialize)]
 struct Page {
     log: String,
+    leaving: Option<&'static str>,
     lists: Vec<String>,
     classes: Vec<ClassBlock>,
     policies: Vec<PolicyBlock>,
@@ -114,6 +115,7 @@ impl Page {
         Self {
             lists: ranges.chain(model.guard.then(|| line::GUARD.to_owned())).collect(),
             log: model.log.map(|level| level.to_string()).unwrap_or_default(),
+            leaving: model.leaving.then_some(line::LEAVING),
             classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
             policies: policies.collect(),
             routers: routers(model),

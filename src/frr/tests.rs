@@ -485,6 +485,9 @@ exit
 route-map 10.0.0.1-in deny 20
 exit
 !
+route-map 10.0.0.1-out deny 2
+exit
+!
 route-map 10.0.0.1-out permit 7
  match large-community FERROLB-000000000000000a
 exit
@@ -525,7 +528,7 @@ end
     // without its route-maps an activation is not ours, and is made good
     assert!(session.families.is_empty() && session.bfd.is_none());
     let policy = found.model.policies.first_key_value().unwrap().1;
-    assert_eq!(policy.entries[&7].class, None);
+    assert_eq!([2, 7].map(|place| policy.entries[&place].class), [None, None]);
     assert!(policy.inbound && found.model.classes.is_empty());
     assert_eq!(found.model.log, Some(LogLevel::Debugging));
     assert_eq!(

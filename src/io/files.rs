@@ -8,11 +8,13 @@
 //! whose name begins with a dot are not read.
 
 mod directory;
+mod drain;
 mod manifest;
 pub(super) mod naming;
 mod problems;
 mod status;
 
+pub use drain::drain;
 pub use problems::write as write_problems;
 
 use super::{

@@ -1,9 +1,11 @@
 //! Drives FRR: keeps bgpd and bfdd at the wanted model, and `frr.conf` with them.
 //!
 //! One task owns both connections. It reads back what the daemons have when it connects, sends only differences,
-//! and checks the answer to every line. A daemon that goes away is read back when it is there again. Nothing is ever
+//! and checks the answer to every line. A daemon that goes away, or hangs, is read back when it is there again. What
+//! somebody else changes is found by a look at what the daemons run, now and then, and put right. Nothing is ever
 //! withdrawn because this program stops. What comes while lines are being applied is taken together afterwards.
 
+mod drift;
 mod file;
 mod link;
 mod raw;
@@ -14,14 +16,17 @@ pub use vty::{Answer, Vty};
 
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};
 use anyhow::Result;
-use link::Link;
+use link::{Link, News};
 use raw::Raw;
 use std::{
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 /// Where FRR is.
 #[derive(Clone, Debug)]
@@ -42,12 +47,28 @@ pub enum Report {
         /// What it runs that is not ours; it stays as it is.
         foreign: Vec<String>,
     },
-    /// A daemon that is needed is not there. Told once, until it is there again.
+    /// A daemon is not there, or hangs. Told once, until it is there again; and once more when it is needed after all.
     Unreachable {
         /// The daemon.
         daemon: Daemon,
+        /// Whether anything that is wanted needs it.
+        needed: bool,
         /// Why.
         error: anyhow::Error,
+    },
+    /// A daemon ran something else than it was told: somebody else changed it. It is told again.
+    Drift {
+        /// The daemon.
+        daemon: Daemon,
+        /// What puts it right.
+        lines: Vec<String>,
+    },
+    /// That did not put it right. Told once for what it runs.
+    Unrepaired {
+        /// The daemon.
+        daemon: Daemon,
+        /// What it does not take, or not keep.
+        lines: Vec<String>,
     },
     /// The daemons have the wanted model, but for lines that were reported as refused.
     Applied {
@@ -79,6 +100,23 @@ pub enum Report {
     },
 }
 
+/// How long after a daemon was found it is first looked at: its own start script may have been loading a file.
+const SOON: Duration = Duration::from_secs(3);
+/// How often the daemons are looked at. What nobody changed is not even parsed.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How long is waited for daemons that are called, before something is said to one of them alone.
+const TOGETHER: Duration = Duration::from_millis(500);
+
+/// Whether anything in `model` needs this daemon.
+#[must_use]
+pub fn needed(daemon: Daemon, model: &Model) -> bool {
+    match daemon {
+        Daemon::Bgp => !model.routers.is_empty(),
+        // without a profile nobody misses bfdd
+        Daemon::Bfd => !model.bfd.is_empty(),
+    }
+}
+
 /// Keeps FRR at the newest of `desired` until its sender is gone. While that is `None`, nothing is touched.
 pub async fn drive(
     paths: Paths,
@@ -88,17 +126,21 @@ pub async fn drive(
     let (done, file) = watch::channel(None);
     let keeper = tokio::spawn(file::keep(paths.conf.clone(), file, reports.clone()));
     let mut driver = Driver {
-        bgp: Link::new(Daemon::Bgp, paths.vty_dir.join("bgpd.vty")),
-        bfd: Link::new(Daemon::Bfd, paths.vty_dir.join("bfdd.vty")),
+        bgp: Link::new(paths.vty_dir.join("bgpd.vty")),
+        bfd: Link::new(paths.vty_dir.join("bfdd.vty")),
         known: Model::default(),
         doubtful: false,
+        usual: Vec::new(),
         raw: Raw::new(paths.vty_dir.clone(), &std::fs::read_to_string(&paths.conf).unwrap_or_default()),
         reports,
     };
+    let mut look = interval(PERIOD);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let wanted = desired.borrow_and_update().clone();
-        if let Some(wanted) = wanted {
-            driver.reach(&wanted).await;
+        let mut found = false;
+        if let Some(wanted) = wanted.clone() {
+            found = driver.reach(&wanted).await;
             driver.apply(&wanted).await;
             // only now, so that rendering delays no announcement
             done.send_if_modified(|done| {
@@ -107,6 +149,9 @@ pub async fn drive(
                 news
             });
         }
+        if found {
+            look.reset_after(SOON);
+        }
         tokio::select! {
             changed = desired.changed() => {
                 if changed.is_err() {
@@ -114,8 +159,12 @@ pub async fn drive(
                 }
                 driver.doubt().await;
             }
-            () = driver.bgp.due() => {}
-            () = driver.bfd.due() => {}
+            () = driver.due(), if wanted.is_some() => {}
+            _ = look.tick() => {
+                if let Some(wanted) = wanted {
+                    driver.look(&wanted).await;
+                }
+            }
         }
     }
     drop(done);
@@ -138,21 +187,47 @@ struct Driver {
     known: Model,
     /// Whether a line was refused, so that `known` has to be read back before the next delta.
     doubtful: bool,
+    /// What the daemons lack of what is wanted, since they refused it or a raw line took its place.
+    usual: Vec<String>,
     /// Lines of users that no model has room for.
     raw: Raw,
     reports: mpsc::Sender<Report>,
 }
 
 impl Driver {
-    /// Connects what is not connected, and reads it back.
-    async fn reach(&mut self, wanted: &Model) {
-        if let Some(text) = self.bgp.connect(true, &self.reports).await {
-            self.found(Daemon::Bgp, &text).await;
+    /// Takes in what happened to the connections, and tells of it; whether a daemon was found.
+    async fn reach(&mut self, wanted: &Model) -> bool {
+        // those that answer do so within milliseconds
+        let _ = timeout(TOGETHER, async { tokio::join!(self.bgp.reached(), self.bfd.reached()) }).await;
+        let mut any = false;
+        for daemon in [Daemon::Bgp, Daemon::Bfd] {
+            let needed = needed(daemon, wanted);
+            match self.link(daemon).news(needed) {
+                Some(News::Found(text)) => {
+                    any = true;
+                    let found = read(&text);
+                    self.know(daemon, found.model);
+                    self.raw.lose();
+                    let mut foreign = found.foreign;
+                    foreign.retain(|line| !self.raw.knows(line.trim()));
+                    self.report(Report::Connected { daemon, foreign }).await;
+                }
+                Some(News::Missing(error)) => {
+                    self.report(Report::Unreachable { daemon, needed, error }).await;
+                }
+                None => {}
+            }
         }
-        // without a profile nobody misses bfdd
-        let needed = !wanted.bfd.is_empty();
-        if let Some(text) = self.bfd.connect(needed, &self.reports).await {
-            self.found(Daemon::Bfd, &text).await;
+        any
+    }
+
+    /// Waits until there is news of a connection.
+    ///
+    /// Cancel-safe.
+    async fn due(&mut self) {
+        tokio::select! {
+            () = self.bgp.due() => {}
+            () = self.bfd.due() => {}
         }
     }
 
@@ -165,18 +240,9 @@ impl Driver {
             match self.link(daemon).running_config().await {
                 Ok(Some(text)) => self.know(daemon, read(&text).model),
                 Ok(None) => {}
-                Err(error) => self.lose(daemon, error).await,
+                Err(error) => self.link(daemon).down(error),
             }
         }
-    }
-
-    async fn found(&mut self, daemon: Daemon, text: &str) {
-        let found = read(text);
-        self.know(daemon, found.model);
-        self.raw.lose();
-        let mut foreign = found.foreign;
-        foreign.retain(|line| !self.raw.knows(line.trim()));
-        self.report(Report::Connected { daemon, foreign }).await;
     }
 
     fn know(&mut self, daemon: Daemon, model: Model) {
@@ -190,6 +256,16 @@ impl Driver {
                 // where the two differ, both are told again
                 self.known.log = model.log;
             }
+        }
+    }
+
+    /// The daemons that are there have what is wanted; one that was lost is read back when it is there again.
+    fn assume(&mut self, wanted: &Model) {
+        if self.bgp.is_up() {
+            self.know(Daemon::Bgp, Model { bfd: Default::default(), raw: Vec::new(), ..wanted.clone() });
+        }
+        if self.bfd.is_up() {
+            self.known.bfd.clone_from(&wanted.bfd);
         }
     }
 
@@ -211,23 +287,23 @@ impl Driver {
             if !self.link(daemon).is_up() {
                 continue;
             }
-            match self.send(daemon, group, &mut lines).await {
-                Ok(()) => {}
-                Err(error) => self.lose(daemon, error).await,
+            self.link(daemon).settled = None;
+            if let Err(error) = self.send(daemon, group, &mut lines).await {
+                self.link(daemon).down(error);
             }
         }
-        // a daemon that was lost is read back when it is there again
-        if self.bgp.is_up() {
-            self.know(Daemon::Bgp, Model { bfd: Default::default(), raw: Vec::new(), ..wanted.clone() });
-        }
-        if self.bfd.is_up() {
-            self.known.bfd.clone_from(&wanted.bfd);
-        }
+        self.assume(wanted);
         if raw {
             self.raw.put(&wanted.raw, &mut lines, &self.reports).await;
         }
         let took = start.elapsed();
-        self.report(Report::Applied { lines, took }).await;
+        if !lines.is_empty() {
+            self.report(Report::Applied { lines, took }).await;
+        }
+        if self.doubtful || raw {
+            // what was refused, or is what raw lines made of it, is no drift
+            self.settle(wanted).await;
+        }
     }
 
     /// Sends steps in one piece, and looks at every answer.
@@ -270,11 +346,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    async fn lose(&mut self, daemon: Daemon, error: anyhow::Error) {
-        self.link(daemon).down();
-        self.report(Report::Unreachable { daemon, error }).await;
     }
 
     const fn link(&mut self, daemon: Daemon) -> &mut Link {

@@ -1,5 +1,6 @@
 //! Kubernetes: one client, a watch per kind, and the only writers of its objects.
 
+pub mod drain;
 pub mod events;
 pub mod frrk8s;
 mod raw;

@@ -6,6 +6,7 @@
 
 use crate::{
     config::{Kind, Problems},
+    frr::Daemon,
     names::{NodeName, PoolName, ServiceKey},
     net::Capacity,
     plan::Protocol,
@@ -39,6 +40,8 @@ pub struct Metrics {
     pub frr_lines_applied: Counter,
     /// Lines that FRR refused.
     pub frr_lines_refused: Counter,
+    /// How often FRR was found changed by somebody else.
+    pub frr_drift: Counter,
     config_loaded: Gauge,
     config_stale: Gauge,
     state: Arc<Mutex<State>>,
@@ -84,6 +87,7 @@ struct State {
     pools: BTreeMap<PoolName, PoolUse>,
     node: Option<NodeName>,
     announced: Vec<Announced>,
+    frr_up: BTreeMap<Daemon, bool>,
     problems: BTreeMap<Kind, i64>,
     layer2: Option<Layer2>,
 }
@@ -133,6 +137,7 @@ impl Metrics {
         let events_dropped = counter(r, "ferrolb_events_dropped_total", "Events that were not written");
         let state = Arc::new(Mutex::new(State::default()));
         let (mut frr_lines_applied, mut frr_lines_refused) = (Counter::default(), Counter::default());
+        let mut frr_drift = Counter::default();
         match of {
             Of::Controller => r.register_collector(Box::new(Pools(Arc::clone(&state)))),
             Of::Speaker(node) => {
@@ -140,6 +145,11 @@ impl Metrics {
                     counter(r, "ferrolb_frr_lines_applied_total", "Lines of configuration that FRR took");
                 frr_lines_refused =
                     counter(r, "ferrolb_frr_lines_refused_total", "Lines of configuration that FRR refused");
+                frr_drift = counter(
+                    r,
+                    "ferrolb_frr_drift_total",
+                    "Times that FRR was found changed by somebody else, and put right",
+                );
                 lock(&state).node = Some(node);
                 r.register_collector(Box::new(Announcements(Arc::clone(&state))));
             }
@@ -151,6 +161,7 @@ impl Metrics {
             events_dropped,
             frr_lines_applied,
             frr_lines_refused,
+            frr_drift,
             config_loaded,
             config_stale,
             state,
@@ -181,6 +192,11 @@ impl Metrics {
         announced.sort_unstable();
         announced.dedup();
         lock(&self.state).announced = announced;
+    }
+
+    /// Whether a daemon of FRR is there, from the first time that this is known.
+    pub fn frr_up(&self, daemon: Daemon, up: bool) {
+        lock(&self.state).frr_up.insert(daemon, up);
     }
 
     /// Where the counts of the wire are.
@@ -282,6 +298,9 @@ impl Collector for Announcements {
         });
         let help = "Addresses that this node announces";
         family(&mut encoder, "metallb_speaker_announced", help, MetricType::Gauge, series)?;
+        let series =
+            state.frr_up.iter().map(|(daemon, up)| ([("daemon", daemon.to_string())], i64::from(*up)));
+        family(&mut encoder, "ferrolb_frr_up", "1 while a daemon of FRR answers", MetricType::Gauge, series)?;
         let counts = state.layer2.as_ref().map(|read| read()).unwrap_or_default();
         type Read = fn(&Layer2Counts) -> u64;
         let metrics: [(&str, &str, Read); 3] = [
@@ -378,6 +397,8 @@ mod tests {
         let counts = Layer2Counts { requests: 5, responses: 4, gratuitous: 3 };
         metrics.layer2(Box::new(move || [("fd00::1".parse().unwrap(), counts)].into()));
         metrics.frr_lines_applied.inc();
+        metrics.frr_up(Daemon::Bgp, true);
+        metrics.frr_up(Daemon::Bfd, false);
         let text = metrics.text();
         for line in [
             "metallb_speaker_announced{service=\"a/b\",protocol=\"bgp\",node=\"n1\",ip=\"10.0.0.1\"} 1",
@@ -388,6 +409,9 @@ mod tests {
             "metallb_layer2_gratuitous_sent{ip=\"fd00::1\"} 3",
             "ferrolb_frr_lines_applied_total 1",
             "ferrolb_frr_lines_refused_total 0",
+            "ferrolb_frr_drift_total 0",
+            "ferrolb_frr_up{daemon=\"bgpd\"} 1",
+            "ferrolb_frr_up{daemon=\"bfdd\"} 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

@@ -9,9 +9,9 @@ mod flags;
 use super::files::naming;
 use crate::{config::Kind, frr, names::NodeName};
 use clap::{CommandFactory, FromArgMatches, parser::ValueSource};
-use flags::{BgpType, CommonFlags, ControllerFlags, SpeakerFlags};
+use flags::{BgpType, CommonFlags, ControllerFlags, DrainOn, SpeakerFlags};
 use ipnet::IpNet;
-use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock};
+use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock, time::Duration};
 
 pub use flags::{LogLevel, TlsVersion};
 
@@ -37,6 +37,10 @@ pub struct Speaker {
     pub node: NodeName,
     /// `--ignore-exclude-lb`: announce from nodes that are labelled to be left out, too.
     pub ignore_exclude_lb: bool,
+    /// `--drain-on=cordon`: a cordoned node is drained, too.
+    pub drain_on_cordon: bool,
+    /// How long routers have to prefer other nodes before a drained one withdraws its routes.
+    pub drain_time: Duration,
     /// Where FRR's daemons have their vty sockets; `None` where there is no FRR.
     pub frr_vty_dir: Option<PathBuf>,
     /// The `frr.conf` to write.
@@ -238,6 +242,8 @@ impl Speaker {
         Ok(Self {
             node: node.into(),
             ignore_exclude_lb: flags.ignore_exclude_lb,
+            drain_on_cordon: flags.drain_on == DrainOn::Cordon,
+            drain_time: Duration::from_secs(flags.drain_time),
             frr_vty_dir: Some(flags.frr_vty_dir)
                 .filter(|dir| frr_k8s.is_none() && !dir.as_os_str().is_empty()),
             frr_conf: frr_conf.unwrap_or_else(|| "/etc/frr/frr.conf".into()),

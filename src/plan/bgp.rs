@@ -1,6 +1,6 @@
 //! Which prefixes this node tells to which peers.
 
-use super::{Attributes, Candidate, Reason, Session, Viewpoint};
+use super::{Attributes, Candidate, Leave, Reason, Session, Viewpoint};
 use crate::{
     config::{BgpAdvertisement, Config},
     names::{AdvertisementName, PeerName, PoolName},
@@ -124,6 +124,9 @@ impl<'a> Sessions<'a> {
         }
         if self.node.is_some_and(Node::excluded) && !self.me.ignore_exclude_label {
             return Err(Reason::NodeExcluded);
+        }
+        if self.me.leave == Leave::Left {
+            return Err(Reason::NodeDraining);
         }
         if !candidate.endpoints.any() {
             return Err(Reason::NoEndpoints);

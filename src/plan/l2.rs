@@ -41,6 +41,8 @@ impl<'a> Elections<'a> {
     ) -> Self {
         let nodes = alive.iter().filter_map(|name| match world.nodes.get(name) {
             Some(node) if node.network_unavailable || node.excluded() && !me.ignore_exclude_label => None,
+            // every node sees it: the next one takes over
+            Some(node) if me.drains(node) => None,
             Some(node) => Some((name, &node.labels)),
             None => Some((name, &*NO_LABELS)),
         });

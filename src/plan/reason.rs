@@ -42,6 +42,9 @@ pub enum Reason {
     /// Label `node.kubernetes.io/exclude-from-external-load-balancers`.
     #[error("the node is labelled to be excluded from external load balancers")]
     NodeExcluded,
+    /// Annotation `ferrolb.io/drain`, or a cordon where that counts.
+    #[error("the node is drained")]
+    NodeDraining,
     /// No usable endpoint.
     #[error("the Service has no ready endpoint")]
     NoEndpoints,
@@ -77,6 +80,7 @@ impl Reason {
             Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
+            Self::NodeDraining => "nodeDraining",
             Self::NoEndpoints => "noEndpoints",
             Self::NoLocalEndpoints => "noLocalEndpoints",
             Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",

@@ -116,7 +116,14 @@ impl Case {
     }
 
     fn at(&self, me: &str) -> Viewpoint {
-        Viewpoint { node: me.into(), class: Class::default(), frr: self.frr, ignore_exclude_label: false }
+        Viewpoint {
+            node: me.into(),
+            class: Class::default(),
+            frr: self.frr,
+            ignore_exclude_label: false,
+            drain_on_cordon: false,
+            leave: Leave::Staying,
+        }
     }
 
     fn plan(&self, me: &str) -> Plan {
@@ -167,8 +174,9 @@ fn exactly_one_node_is_elected_by_the_first_address() {
 #[test]
 fn who_may_be_elected() {
     type Change = fn(&mut Case);
-    let changes: [(&str, Change, &[&str]); 7] = [
+    let changes: [(&str, Change, &[&str]); 8] = [
         ("nothing", |_| {}, &["iris2"]),
+        ("drained", |c| c.node("iris2").drained = true, &["iris1"]),
         ("network unavailable", |c| c.node("iris2").network_unavailable = true, &["iris1"]),
         (
             "excluded",
@@ -316,4 +324,27 @@ fn routes_and_their_attributes() {
     };
     assert_eq!(show("tor"), ["10.1.2.3/32 64512:1,large:1:2:3", "1000::7/128 64512:1,large:1:2:3"]);
     assert_eq!(show("other"), ["10.1.2.0/24 ", "10.1.2.3/32 64512:1", "1000::7/128 64512:1"]);
+}
+
+/// A node that leaves announces everything still; one that has left nothing, over BGP; its sessions stay. A cordon is
+/// none of it unless it is to be.
+#[test]
+fn a_drained_node_leaves() {
+    let mut case = Case::new(&["n1", "n2"], &["10.0.0.1"], &["n1", "n2"]);
+    case.node("n2").cordoned = true;
+    let plan_at = |case: &Case, drain_on_cordon, leave| {
+        let me = Viewpoint { drain_on_cordon, leave, ..case.at("n2") };
+        let alive = case.world.nodes.keys().cloned().collect();
+        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &alive))
+    };
+    let (drains, staying) = plan_at(&case, false, Leave::Staying);
+    assert!(!drains && plan_at(&case, true, Leave::Staying).0);
+    let (_, leaving) = plan_at(&case, false, Leave::Leaving);
+    assert_eq!(leaving.bgp, staying.bgp);
+    assert!(staying.bgp.values().any(|session| !session.routes.is_empty()));
+    let (_, left) = plan_at(&case, false, Leave::Left);
+    assert!(left.bgp.keys().eq(staying.bgp.keys()) && left.bgp.values().all(|s| s.routes.is_empty()));
+    assert!(left.why.iter().all(|verdict| verdict.bgp == Err(Reason::NodeDraining)));
+    case.node("n2").drained = true;
+    assert!(plan_at(&case, false, Leave::Staying).0);
 }

@@ -12,7 +12,7 @@ use crate::{
     },
     names::{NodeName, ServiceKey},
     net::Interfaces,
-    plan::{self, Plan, Protocol, Reason, Verdict, Viewpoint},
+    plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
     world::Labels,
 };
 use ipnet::IpNet;
@@ -115,6 +115,18 @@ impl Announcer {
         (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
     }
 
+    /// Whether this node is to be drained.
+    #[must_use]
+    pub(super) fn drains(&self) -> bool {
+        self.observed.world.nodes.get(&self.me.node).is_some_and(|node| self.me.drains(node))
+    }
+
+    /// How far it has left from now on.
+    pub(super) fn leave(&mut self, leave: Leave) {
+        self.stale |= self.me.leave != leave;
+        self.me.leave = leave;
+    }
+
     /// Decides, if anything has changed since the last time, and says what must be so.
     pub(super) fn decide(&mut self) -> Option<Desired> {
         if !self.stale || !self.observed.synced() {
@@ -133,7 +145,9 @@ impl Announcer {
         let before = std::mem::replace(&mut self.plan, plan);
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
         let l2 = Arc::new(self.plan.l2.clone());
-        Some(Desired { l2, frr: model.map(Arc::new), object: object.map(Arc::new) })
+        let leaving = self.me.leave != Leave::Staying;
+        let model = model.map(|model| Arc::new(frr::Model { leaving, ..model }));
+        Some(Desired { l2, frr: model, object: object.map(Arc::new) })
     }
 
     /// What frr-k8s must have for `plan`. Users' objects are its own to merge.

@@ -11,7 +11,7 @@ use crate::{
     frr,
     io::{files, observe::Role},
     names::NodeName,
-    plan::Viewpoint,
+    plan::{Leave, Viewpoint},
     world::{Class, Ingress},
 };
 use anyhow::Context;
@@ -36,6 +36,8 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
         class: Class::default(),
         frr: true,
         ignore_exclude_label: false,
+        drain_on_cordon: false,
+        leave: Leave::Staying,
     };
     let mut announcer = Announcer::new(me, frr::LogLevel::Informational, Vec::new(), observed);
     announcer.refresh();

@@ -104,11 +104,34 @@ pub(super) fn tell_frr(report: &Report) {
                 );
             }
         }
-        Report::Unreachable { daemon, error } => {
+        Report::Unreachable { daemon, needed: true, error } => {
             tracing::error!(
                 ?daemon,
                 fault = format!("{error:#}"),
                 "FRR cannot be reached: start it, or say with --frr-vty-dir where it is; trying again"
+            );
+        }
+        Report::Unreachable { daemon, needed: false, error } => {
+            tracing::info!(
+                ?daemon,
+                fault = format!("{error:#}"),
+                "FRR cannot be reached, and nothing needs it yet; trying again"
+            );
+        }
+        Report::Drift { daemon, lines } => {
+            tracing::warn!(
+                ?daemon,
+                lines = ?masked(lines),
+                count = lines.len(),
+                "somebody else changed FRR's configuration: it is put right"
+            );
+        }
+        Report::Unrepaired { daemon, lines } => {
+            tracing::error!(
+                ?daemon,
+                lines = ?masked(lines),
+                count = lines.len(),
+                "FRR does not run what it was told, and telling it again does not help"
             );
         }
         Report::Applied { lines, took } => {

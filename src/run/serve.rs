@@ -1,14 +1,21 @@
 //! The HTTP side of both programs.
 
-use crate::io::{
-    http::{self, Access, Certificate, Missing},
-    metrics::Metrics,
-    observe::{Observed, Role},
-    settings::Common,
+use crate::{
+    frr::{Daemon, Model},
+    io::{
+        frr,
+        http::{self, Access, Certificate, Missing},
+        metrics::Metrics,
+        observe::{Observed, Role},
+        settings::Common,
+    },
 };
 use anyhow::Context;
 use kube::Client;
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 use tokio::{sync::watch, task::JoinSet};
 
 /// Serves what `common` asks for among `tasks`; `/readyz` says what the returned sender holds.
@@ -48,6 +55,12 @@ pub(super) async fn start(
 /// The stores that `observed` still waits for, in words.
 pub(super) fn waiting_for(observed: &Observed) -> Missing {
     observed.waiting().map(|kind| format!("the list of {kind} objects")).collect()
+}
+
+/// The daemons of FRR that `model` needs and that are `away`, in words.
+pub(super) fn waiting_for_frr(away: &BTreeMap<Daemon, String>, model: &Model) -> Missing {
+    let needed = away.iter().filter(|(daemon, _)| frr::needed(**daemon, model));
+    needed.map(|(daemon, why)| format!("FRR's {daemon} ({why})")).collect()
 }
 
 /// State travels as "latest wins", and only when it is another.

@@ -3,6 +3,7 @@
 use super::{
     Stop,
     announcer::{Announcer, Desired},
+    departure::Departure,
     report::{self, Told},
     serve::{self, send_if_new},
     source::{self, Attached},
@@ -20,7 +21,7 @@ use crate::{
         settings,
     },
     names::ServiceKey,
-    plan::{Protocol, Viewpoint},
+    plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
@@ -36,6 +37,8 @@ const REPORTS: usize = 256;
 enum Event {
     Changed(Change),
     Frr(Report),
+    /// A drain has come to its next step.
+    Drained,
     Ended(anyhow::Error),
     Stopped,
 }
@@ -64,6 +67,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         class: Class::new(common.lb_class.as_deref().unwrap_or_default()),
         frr: settings.frr_vty_dir.is_some() || settings.frr_k8s.is_some(),
         ignore_exclude_label: settings.ignore_exclude_lb,
+        drain_on_cordon: settings.drain_on_cordon,
+        leave: Leave::Staying,
     };
     let (log, block) = (settings.frr_log, settings.always_block.clone());
     let mut announcer = Announcer::new(me, log, block, Observed::new(Role::Speaker));
@@ -73,11 +78,15 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let elsewhere = Elsewhere { secrets: common.namespace.clone(), by_reference };
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
+    let mut departure = Departure::new(settings.drain_time);
+    // Daemons of FRR that cannot be reached, and why.
+    let mut away = BTreeMap::new();
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
     loop {
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
+            () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
@@ -95,18 +104,33 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);
                         announcer.applied();
                     }
-                    Report::Connected { .. } | Report::Unreachable { .. } => {}
-                    Report::Remarked { .. } | Report::Unwritten { .. } => {
+                    Report::Connected { daemon, .. } => {
+                        away.remove(daemon);
+                        metrics.frr_up(*daemon, true);
+                    }
+                    Report::Unreachable { daemon, error, .. } => {
+                        away.insert(*daemon, format!("{error:#}"));
+                        metrics.frr_up(*daemon, false);
+                    }
+                    Report::Drift { .. } => {
+                        metrics.frr_drift.inc();
+                    }
+                    Report::Remarked { .. } | Report::Unwritten { .. } | Report::Unrepaired { .. } => {
                         metrics.update_errors.inc();
                     }
                 }
             }
+            Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
         }
         // What has arrived in the meantime is taken together.
         while let Ok(change) = changes.try_recv() {
             announcer.observe(change);
+        }
+        if announcer.observed.synced() {
+            let leave = departure.follow(announcer.drains());
+            announcer.leave(leave);
         }
         let start = super::after(Duration::ZERO);
         if let Some(Desired { l2, frr, object }) = announcer.decide() {
@@ -119,7 +143,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             announcer.news().into_iter().for_each(|event| events.publish(event));
             metrics.announced(announcer.announced().map(announced).collect());
         }
-        send_if_new(&missing, serve::waiting_for(&announcer.observed));
+        let mut waiting = serve::waiting_for(&announcer.observed);
+        if let Some(model) = run_frr.borrow().as_deref() {
+            waiting.extend(serve::waiting_for_frr(&away, model));
+        }
+        send_if_new(&missing, waiting);
         if announcer.observed.synced() {
             let problems = announcer.problems();
             told.tell(&problems);

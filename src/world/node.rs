@@ -8,7 +8,10 @@ use std::net::IpAddr;
 /// The label that keeps load balancers away from a node, by its presence.
 const EXCLUDE: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// The facts of a Node. Readiness and cordon are none: neither moves an address.
+/// The annotation that asks a node's speaker to leave, by the value `true`.
+pub const DRAIN: &str = "ferrolb.io/drain";
+
+/// The facts of a Node. Readiness is none: it moves no address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Node {
     /// Its labels.
@@ -19,6 +22,10 @@ pub struct Node {
     pub addresses: Vec<IpAddr>,
     /// Its annotation `ferrolb.io/router-id`, as written.
     pub router_id: Option<Box<str>>,
+    /// Whether somebody asked for it to be drained.
+    pub drained: bool,
+    /// `spec.unschedulable`. Moves an address only where `--drain-on=cordon` says so.
+    pub cordoned: bool,
 }
 
 impl Node {
@@ -48,6 +55,13 @@ impl Node {
                 .as_ref()
                 .and_then(|a| a.get(Self::ROUTER_ID))
                 .map(|id| id.as_str().into()),
+            drained: node
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|annotations| annotations.get(DRAIN))
+                .is_some_and(|value| value == "true"),
+            cordoned: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or_default(),
         };
         (node.metadata.name.as_deref().unwrap_or_default().into(), facts)
     }

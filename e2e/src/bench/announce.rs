@@ -5,10 +5,18 @@
 //!   kernel has its route. The address is allocated on the way, its EndpointSlice is there already.
 //! - floor: one `network` line is written by hand to the node's bgpd → the router's kernel has its route.
 //!
-//! The cluster is a real API server alone; the controller and one speaker run with the accounts of the manifest.
+//! Then, with the large number: how much processor time the speaker takes while nothing happens, how long speaker and
+//! FRR take from nothing until the router's kernel has every route, and how long a burst of Services takes from its last
+//! written status on.
+//!
+//! The cluster is a real API server alone; the controller and one speaker run with the accounts of the manifest. The
+//! peers are the FRR router that is watched, BIRD, and as many more as asked for, which only listen.
 
 use std::{
-    net::Ipv4Addr,
+    cell::Cell,
+    fs,
+    net::{Ipv4Addr, SocketAddrV4},
+    thread::sleep,
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +24,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::{
+    cpu,
     memory::Memory,
     population,
     routes::{Change, Monitor},
@@ -24,10 +33,11 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, Extent},
-    fabric::{Fabric, NODE_ASN, Segment, TOR_ASN},
+    fabric::{BIRD_ASN, Fabric, LAN, NODE_ASN, Segment, TOR_ASN},
     frr::{Frr, Listens},
     process::Running,
-    tor::FrrTor,
+    recorder::Recorder,
+    tor::{BirdTor, FrrTor},
     wait,
 };
 
@@ -40,6 +50,11 @@ const POOL: &str = "10.128.0.0/16";
 const POOL_START: [u8; 2] = [10, 128];
 const FLOOR_START: [u8; 2] = [10, 129];
 
+/// The peers that only listen: hosts of the flat segment from here on, and their autonomous system.
+const LISTENERS: u8 = 150;
+const LISTENER_ASN: u32 = 64600;
+const MOST_PEERS: u8 = 52;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 const LONG: Duration = Duration::from_secs(600);
 
@@ -50,6 +65,18 @@ pub struct Options {
     pub services: usize,
     /// Samples of each kind, at each number of Services.
     pub samples: usize,
+    /// The node's peers.
+    pub peers: u8,
+    /// Services of the burst.
+    pub burst: usize,
+    /// Seconds to do nothing for; the figure is for a minute.
+    pub idle: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { services: 5000, samples: 100, peers: 2, burst: 1000, idle: 60 }
+    }
 }
 
 /// Everything that runs while measuring.
@@ -58,7 +85,7 @@ struct Bench {
     controller: Running,
     monitor: Monitor,
     frr: Frr,
-    _tor: FrrTor,
+    _routers: (FrrTor, BirdTor, Vec<Recorder>),
     cluster: Cluster,
     samples: usize,
 }
@@ -86,7 +113,10 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
     if options.services < FEW || options.samples == 0 {
         bail!("--services must be at least {FEW}, --samples at least 1");
     }
-    let bench = Bench::start(options.samples)?;
+    if !(1..=MOST_PEERS).contains(&options.peers) || options.burst == 0 || options.idle == 0 {
+        bail!("--peers must be 1 to {MOST_PEERS}, --burst and --idle at least 1");
+    }
+    let mut bench = Bench::start(&options)?;
     let mut memory_few = None;
     let mut last = None;
     let mut have = 0;
@@ -119,9 +149,18 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
         say(&format!("memory at {MEMORY_AT}: controller {controller}, speaker {speaker}"));
     }
     say(&format!("memory at {have}: controller {}, speaker {}", memory.0, memory.1));
+    let idle = bench.idle(options.idle)?;
+    say(&format!("a steady minute costs the speaker {idle:.2} s of processor time"));
+    let start = bench.restart(have)?;
+    say(&format!("{have} routes {start:.2} s after FRR and the speaker were started from nothing"));
+    let (after, whole) = bench.burst(have, options.burst)?;
+    say(&format!(
+        "{} more Services: {whole:.2} s from the first one written, {after:.2} s after the last status",
+        options.burst
+    ));
     say(&format!(
         "announce services={} p50_ms={:.1} p99_ms={:.1} floor_p50_ms={:.1} floor_p99_ms={:.1} \
-         controller_mib={:.1} speaker_mib={:.1}",
+         controller_mib={:.1} speaker_mib={:.1} burst_s={after:.2} start_s={start:.2} idle_cpu_s={idle:.2}",
         options.services,
         latencies.announce.percentile(50),
         latencies.announce.percentile(99),
@@ -134,18 +173,80 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
 }
 
 impl Bench {
-    fn start(samples: usize) -> Result<Self> {
+    fn start(options: &Options) -> Result<Self> {
         let fabric = Fabric::create(1)?;
-        let tor = FrrTor::start(&fabric)?;
+        let mut listeners = Vec::new();
+        for host in (LISTENERS..).take(usize::from(options.peers.saturating_sub(2))) {
+            let address = Segment::Lan.v4(host);
+            fabric.client.addresses(LAN, &[&format!("{address}/24")])?;
+            let address = SocketAddrV4::new(address, 179);
+            listeners.push(Recorder::listen(&fabric.client, address, LISTENER_ASN)?);
+        }
+        let routers = (FrrTor::start(&fabric)?, BirdTor::start(&fabric)?, listeners);
         let node = fabric.node("n1")?;
         let frr = Frr::start(&fabric.warden, &node.net, Listens::No, "")?;
         let monitor = Monitor::start(&fabric.warden, &fabric.tor)?;
         let cluster = Cluster::start(fabric, Extent::ApiOnly)?;
         cluster.install()?;
-        cluster.kubectl().apply(&configuration())?;
+        cluster.kubectl().apply(&configuration(options.peers))?;
         let controller = cluster.start_controller()?;
         let speaker = cluster.start_speaker(cluster.fabric().node("n1")?, &frr)?;
-        Ok(Self { speaker, controller, monitor, frr, _tor: tor, cluster, samples })
+        Ok(Self { speaker, controller, monitor, frr, _routers: routers, cluster, samples: options.samples })
+    }
+
+    /// The processor time that the speaker takes in a minute in which nothing happens, in seconds.
+    fn idle(&self, seconds: u64) -> Result<f64> {
+        // what the measurements before have left to do
+        sleep(Duration::from_secs(5));
+        let (before, start) = (cpu::of(self.speaker.pid())?, wait::now());
+        sleep(Duration::from_secs(seconds));
+        let took = cpu::of(self.speaker.pid())?.saturating_sub(before);
+        Ok(took.as_secs_f64() * 60.0 / start.elapsed().as_secs_f64())
+    }
+
+    /// Seconds from the start of FRR, which has no configuration, and of the speaker until the router's kernel has
+    /// these many routes.
+    fn restart(&mut self, routes: usize) -> Result<f64> {
+        let position = self.monitor.position()?;
+        self.speaker.stop()?;
+        self.frr.stop()?;
+        fs::remove_file(self.frr.conf())?;
+        self.counted(position, Change::Deleted, routes)?;
+        let position = self.monitor.position()?;
+        let start = SystemTime::now();
+        let node = self.cluster.fabric().node("n1")?;
+        self.frr = Frr::resume(&self.cluster.fabric().warden, &node.net)?;
+        self.speaker = self.cluster.start_speaker(node, &self.frr)?;
+        Ok(self.counted(position, Change::Added, routes)?.duration_since(start)?.as_secs_f64())
+    }
+
+    /// Makes more Services, all at once. Seconds until the router's kernel has their routes: from the last status that
+    /// the API server tells of, and from the first request.
+    fn burst(&self, have: usize, burst: usize) -> Result<(f64, f64)> {
+        let position = self.monitor.position()?;
+        let start = SystemTime::now();
+        let written = self.cluster.client(async |client| {
+            let version = population::version(&client).await?;
+            let written = population::last_served(&client, &version, burst);
+            let ((), written) = tokio::try_join!(population::create(&client, have..have + burst), written)?;
+            Ok(written)
+        })?;
+        let last = self.counted(position, Change::Added, burst)?;
+        // the router may know before the API server has told us
+        let after = last.duration_since(written).unwrap_or_default();
+        Ok((after.as_secs_f64(), last.duration_since(start)?.as_secs_f64()))
+    }
+
+    /// Waits for these many changes of routes, and says when the last one was.
+    fn counted(&self, position: u64, change: Change, count: usize) -> Result<SystemTime> {
+        let seen = Cell::new(0);
+        let last = self.monitor.wait(position, LONG, &format!("{count} routes {change:?}"), |event| {
+            if event.change == change && event.address.octets().starts_with(&POOL_START) {
+                seen.set(seen.get() + 1);
+            }
+            seen.get() >= count
+        });
+        Ok(last?.at)
     }
 
     /// Makes Services until there are `until`, and waits until the router has them all.
@@ -250,8 +351,25 @@ fn one_prefix(speaker: &Running, logged: usize) -> Result<String> {
     Ok(format!("{took}, {least} to {most} lines each"))
 }
 
-fn configuration() -> String {
-    let tor = Segment::Tor.v4(1);
+fn configuration(peers: u8) -> String {
+    let mut text = pool();
+    let routers = [(Segment::Tor.v4(1), TOR_ASN), (Segment::Bird.v4(1), BIRD_ASN)];
+    let listeners = (LISTENERS..).map(|host| (Segment::Lan.v4(host), LISTENER_ASN));
+    let peers = routers.into_iter().chain(listeners).take(usize::from(peers));
+    for (number, (address, asn)) in peers.enumerate() {
+        text += &format!(
+            "---
+apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {{name: peer-{number}, namespace: metallb-system}}
+spec: {{myASN: {NODE_ASN}, peerASN: {asn}, peerAddress: {address}, connectTime: 1s}}
+"
+        );
+    }
+    text
+}
+
+fn pool() -> String {
     format!(
         "apiVersion: metallb.io/v1beta1
 kind: IPAddressPool
@@ -262,11 +380,6 @@ apiVersion: metallb.io/v1beta1
 kind: BGPAdvertisement
 metadata: {{name: bench, namespace: metallb-system}}
 spec: {{ipAddressPools: [bench]}}
----
-apiVersion: metallb.io/v1beta2
-kind: BGPPeer
-metadata: {{name: tor, namespace: metallb-system}}
-spec: {{myASN: {NODE_ASN}, peerASN: {TOR_ASN}, peerAddress: {tor}}}
 "
     )
 }

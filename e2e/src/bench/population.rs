@@ -3,11 +3,14 @@
 //! They select no Pods, so that no controller writes their slices: the bench does, before the Service, as a
 //! Deployment's Pods are usually there before anyone asks for an address.
 
-use anyhow::{Context as _, Result, anyhow};
+use std::{collections::BTreeSet, pin::pin, time::SystemTime};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use futures_util::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client,
-    api::{DeleteParams, PostParams},
+    api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -34,6 +37,31 @@ pub(super) async fn create(client: &Client, numbers: std::ops::Range<usize>) -> 
         ended.map_err(|error| anyhow!("{error}"))??;
     }
     Ok(())
+}
+
+/// How new the API server's Services are.
+pub(super) async fn version(client: &Client) -> Result<String> {
+    let api: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
+    let list = api.list_metadata(&ListParams::default().limit(1)).await.context("list Services")?;
+    list.metadata.resource_version.context("a list without a version")
+}
+
+/// When the API server told of the last of these many Services that were given an address after `version`.
+pub(super) async fn last_served(client: &Client, version: &str, count: usize) -> Result<SystemTime> {
+    let api: Api<Service> = Api::namespaced(client.clone(), NAMESPACE);
+    let mut events = pin!(api.watch(&WatchParams::default(), version).await.context("watch Services")?);
+    let mut served = BTreeSet::new();
+    while let Some(event) = events.try_next().await.context("watch Services")? {
+        let (WatchEvent::Added(service) | WatchEvent::Modified(service)) = event else { continue };
+        let ingress = service.status.and_then(|status| status.load_balancer?.ingress);
+        if ingress.is_some_and(|ingress| !ingress.is_empty()) {
+            served.insert(service.metadata.name);
+        }
+        if served.len() >= count {
+            return Ok(SystemTime::now());
+        }
+    }
+    bail!("the API server ended the watch")
 }
 
 /// Writes the EndpointSlice of a Service.

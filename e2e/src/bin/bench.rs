@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ferrolb_e2e::bench::{announce, install};
+use ferrolb_e2e::bench::{announce, edits, install};
 
 fn main() -> ExitCode {
     match run() {
@@ -18,25 +18,53 @@ fn main() -> ExitCode {
     }
 }
 
+const USAGE: &str = "bench announce [--services N] [--samples N] [--peers N] [--burst N] [--idle SECONDS] | \
+                     bench edits [--edits N] [--seed N] | bench install";
+
 fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (options, usage) = match words.as_slice() {
-        ["install"] => return install::run(&mut say),
-        ["announce", rest @ ..] => (rest, "bench announce [--services N] [--samples N]"),
-        _ => bail!("usage: bench announce [--services N] [--samples N] | bench install"),
-    };
-    let mut announce = announce::Options { services: 5000, samples: 100 };
-    for pair in options.chunks(2) {
-        let [flag, value] = pair else { bail!("usage: {usage}") };
-        let number = value.parse().with_context(|| format!("{flag} wants a number"))?;
-        match *flag {
-            "--services" => announce.services = number,
-            "--samples" => announce.samples = number,
-            _ => bail!("usage: {usage}"),
+    match words.as_slice() {
+        ["install"] => install::run(&mut say),
+        ["announce", rest @ ..] => {
+            let mut options = announce::Options::default();
+            for (flag, number) in pairs(rest)? {
+                match flag {
+                    "--services" => options.services = usize::try_from(number)?,
+                    "--samples" => options.samples = usize::try_from(number)?,
+                    "--peers" => options.peers = u8::try_from(number)?,
+                    "--burst" => options.burst = usize::try_from(number)?,
+                    "--idle" => options.idle = number,
+                    _ => bail!("usage: {USAGE}"),
+                }
+            }
+            announce::run(options, &mut say)
         }
+        ["edits", rest @ ..] => {
+            let mut options = edits::Options::default();
+            for (flag, number) in pairs(rest)? {
+                match flag {
+                    "--edits" => options.edits = usize::try_from(number)?,
+                    "--seed" => options.seed = number,
+                    _ => bail!("usage: {USAGE}"),
+                }
+            }
+            edits::run(options, &mut say).map(drop)
+        }
+        _ => bail!("usage: {USAGE}"),
     }
-    announce::run(announce, &mut say)
+}
+
+/// Flags, each with its number.
+fn pairs<'a>(words: &[&'a str]) -> Result<Vec<(&'a str, u64)>> {
+    let pair = |pair: &[&'a str]| match pair {
+        [flag, value] => {
+            let number = value.parse().with_context(|| format!("{flag} wants a number"))?;
+            Ok((*flag, number))
+        }
+        _ => bail!("usage: {USAGE}"),
+    };
+    words.chunks(2).map(pair).collect()
 }
 
 fn say(line: &str) {

@@ -130,10 +130,13 @@ impl Maps {
                     !ours
                 });
             }
-            let permit = format!("route-map {name}-out permit ");
+            let out = format!("route-map {name}-out ");
             self.entries.retain(|head, lines| {
-                let place = head.strip_prefix(&permit).and_then(|place| place.parse().ok());
-                if let Some(place) = place {
+                let place = head.strip_prefix(&out).and_then(|rest| rest.split_once(' '));
+                let place = place.and_then(|(action, place)| Some((action, place.parse().ok()?)));
+                if let Some((action, place)) = place {
+                    // a `deny` before our entries is no more ours than an entry of another kind
+                    let lines = if action == "permit" { &lines[..] } else { &[] };
                     policy.entries.insert(place, entry(lines));
                 }
                 place.is_none()

@@ -1,10 +1,15 @@
 //! A daemon that is there or not: the connection, and when to try the next one.
+//!
+//! Attempts run beside everything else. A daemon that hangs takes the call and then says nothing; what is to be said to
+//! the other one does not wait for that.
 
-use super::{Report, Vty};
-use crate::frr::Daemon;
-use anyhow::{Context, Result};
-use std::{path::PathBuf, time::Duration};
-use tokio::{sync::mpsc, time::sleep};
+use super::{Answer, Vty};
+use anyhow::{Context, Result, anyhow};
+use std::{path::PathBuf, pin::Pin, time::Duration};
+use tokio::{
+    task::JoinHandle,
+    time::{Sleep, sleep},
+};
 
 /// The first wait before another attempt. FRR starts within a few of these.
 const FIRST: Duration = Duration::from_millis(50);
@@ -12,22 +17,37 @@ const FIRST: Duration = Duration::from_millis(50);
 const LAST: Duration = Duration::from_secs(2);
 
 pub(super) struct Link {
-    daemon: Daemon,
     path: PathBuf,
     state: State,
-    /// Whether its absence was reported.
-    reported: bool,
+    /// What is to be told, and was not yet.
+    news: Option<News>,
+    /// What was last told of its absence: whether the daemon was needed.
+    told: Option<bool>,
+    /// The digest of a running configuration that needs no look.
+    pub(super) settled: Option<u64>,
 }
 
 enum State {
     Up(Vty),
-    /// And the wait before the next attempt.
-    Down(Duration),
+    /// An attempt, and the wait that preceded it.
+    Trying(JoinHandle<Result<(Vty, String)>>, Duration),
+    /// Until the next attempt, which is due without a pause, and how long that is.
+    Waiting(Option<Pin<Box<Sleep>>>, Duration),
+}
+
+/// What happened to a link.
+pub(super) enum News {
+    /// It is there, with this running configuration.
+    Found(String),
+    /// It is not.
+    Missing(anyhow::Error),
 }
 
 impl Link {
-    pub(super) const fn new(daemon: Daemon, path: PathBuf) -> Self {
-        Self { daemon, path, state: State::Down(Duration::ZERO), reported: false }
+    /// Nothing is tried before somebody asks.
+    pub(super) const fn new(path: PathBuf) -> Self {
+        let state = State::Waiting(None, Duration::ZERO);
+        Self { path, state, news: None, told: None, settled: None }
     }
 
     pub(super) const fn is_up(&self) -> bool {
@@ -35,47 +55,68 @@ impl Link {
     }
 
     /// Gives the connection up.
-    pub(super) fn down(&mut self) {
-        self.state = State::Down(FIRST);
-        self.reported = true;
+    pub(super) fn down(&mut self, error: anyhow::Error) {
+        self.wait(FIRST);
+        self.news = Some(News::Missing(error));
     }
 
-    /// Connects, where there is no connection, and returns the running configuration. Where that fails, says so the
-    /// first time if the daemon is `needed`.
-    pub(super) async fn connect(&mut self, needed: bool, reports: &mpsc::Sender<Report>) -> Option<String> {
-        let State::Down(wait) = self.state else { return None };
-        let attempt = async {
-            let mut vty = Vty::open(&self.path).await?;
-            let text = running_config(&mut vty).await?;
-            anyhow::Ok((vty, text))
-        };
-        match attempt.await.with_context(|| format!("connect to {}", self.path.display())) {
-            Ok((vty, text)) => {
-                self.state = State::Up(vty);
-                self.reported = false;
-                Some(text)
-            }
-            Err(error) => {
-                self.state = State::Down((wait * 2).clamp(FIRST, LAST));
-                if needed && !std::mem::replace(&mut self.reported, true) {
-                    // nobody left to tell is no reason to stop
-                    let _ = reports.send(Report::Unreachable { daemon: self.daemon, error }).await;
-                }
-                None
-            }
+    /// What is new; an absence is told once, and once more when the daemon is needed after all.
+    pub(super) fn news(&mut self, needed: bool) -> Option<News> {
+        let news = self.news.take()?;
+        if matches!(news, News::Found(_)) {
+            self.told = None;
+            return Some(news);
         }
+        let told = self.told.is_some_and(|before| before || !needed);
+        self.told = Some(needed || self.told == Some(true));
+        (!told).then_some(news)
     }
 
-    /// Waits until something is to be done: the daemon hung up, or another attempt to connect is due.
+    /// Waits for the end of an attempt, if one is due or under way.
     ///
-    /// Cancel-safe; but the wait for an attempt begins anew.
+    /// Cancel-safe.
+    pub(super) async fn reached(&mut self) {
+        match &self.state {
+            State::Up(_) => return,
+            State::Waiting(Some(pause), _) if !pause.is_elapsed() => return,
+            State::Waiting(..) | State::Trying(..) => {}
+        }
+        self.due().await;
+    }
+
+    /// Waits until there is news.
+    ///
+    /// Cancel-safe.
     pub(super) async fn due(&mut self) {
-        match &mut self.state {
-            State::Up(vty) => {
-                vty.lost().await;
-                self.state = State::Down(Duration::ZERO);
+        while self.news.is_none() {
+            match &mut self.state {
+                State::Up(vty) => {
+                    vty.lost().await;
+                    // at once: a daemon that only hung up takes the next call
+                    self.attempt(Duration::ZERO);
+                }
+                State::Waiting(pause, wait) => {
+                    if let Some(pause) = pause {
+                        pause.await;
+                    }
+                    let wait = *wait;
+                    self.attempt(wait);
+                }
+                State::Trying(attempt, wait) => {
+                    let (end, wait) = (attempt.await, *wait);
+                    match end.context("the attempt broke off").and_then(|end| end) {
+                        Ok((vty, text)) => {
+                            self.state = State::Up(vty);
+                            self.news = Some(News::Found(text));
+                        }
+                        Err(error) => {
+                            self.wait((wait * 2).clamp(FIRST, LAST));
+                            let error = error.context(format!("connect to {}", self.path.display()));
+                            self.news = Some(News::Missing(error));
+                        }
+                    }
+                }
             }
-            State::Down(wait) => sleep(*wait).await,
         }
     }
 
@@ -83,20 +124,77 @@ impl Link {
     pub(super) async fn running_config(&mut self) -> Result<Option<String>> {
         match &mut self.state {
             State::Up(vty) => running_config(vty).await.map(Some),
-            State::Down(_) => Ok(None),
+            State::Trying(..) | State::Waiting(..) => Ok(None),
         }
     }
 
     /// As [`Vty::ask`].
-    pub(super) async fn ask<S: AsRef<str>>(&mut self, lines: &[S]) -> Result<Vec<super::Answer>> {
+    pub(super) async fn ask<S: AsRef<str> + Sync>(&mut self, lines: &[S]) -> Result<Vec<Answer>> {
         match &mut self.state {
             State::Up(vty) => vty.ask(lines).await,
-            State::Down(_) => anyhow::bail!("not connected"),
+            State::Trying(..) | State::Waiting(..) => Err(anyhow!("not connected")),
         }
+    }
+
+    fn attempt(&mut self, wait: Duration) {
+        let path = self.path.clone();
+        let attempt = async move {
+            let mut vty = Vty::open(&path).await?;
+            let text = running_config(&mut vty).await?;
+            Ok((vty, text))
+        };
+        self.state = State::Trying(tokio::spawn(attempt), wait);
+        self.settled = None;
+    }
+
+    fn wait(&mut self, wait: Duration) {
+        self.state = State::Waiting(Some(Box::pin(sleep(wait))), wait);
+        self.settled = None;
     }
 }
 
 async fn running_config(vty: &mut Vty) -> Result<String> {
     let answers = vty.ask(&["end", "show running-config"]).await?;
     answers.into_iter().nth(1).map(|answer| answer.text).context("no running configuration")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixListener,
+    };
+
+    /// An absence is told once, and once more when the daemon is needed after all, or was there in the meantime.
+    #[tokio::test]
+    async fn an_absence_is_told_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.vty");
+        let mut link = Link::new(path.clone());
+        let missing = |link: &mut Link, needed| matches!(link.news(needed), Some(News::Missing(_)));
+        for (needed, told) in [(false, true), (false, false), (true, true), (true, false), (false, false)] {
+            link.due().await;
+            assert_eq!(missing(&mut link, needed), told);
+        }
+        let listener = UnixListener::bind(&path).unwrap();
+        let daemon = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            for answer in [&b"\0\0\0\0"[..], b"\0\0\0\0text\0\0\0\0"] {
+                let lines = seen.len();
+                while seen.len() == lines || seen.last() != Some(&0) {
+                    stream.read_buf(&mut seen).await.unwrap();
+                }
+                stream.write_all(answer).await.unwrap();
+            }
+            seen
+        });
+        link.due().await;
+        assert!(matches!(link.news(true), Some(News::Found(text)) if text == "text"));
+        assert_eq!(daemon.await.unwrap(), b"enable\0end\0show running-config\0");
+        // it has hung up, and nobody listens any more
+        link.due().await;
+        assert!(missing(&mut link, true));
+    }
 }

@@ -14,8 +14,10 @@ use tokio::{
     time::timeout,
 };
 
-/// A daemon that says nothing for this long is gone: none of our lines takes more than a few milliseconds.
-const SILENCE: Duration = Duration::from_secs(10);
+/// A daemon that says nothing for this long hangs: none of our lines takes more than a few milliseconds. One that is
+/// called has no work of ours yet.
+const SILENCE: Duration = Duration::from_secs(5);
+const GREETING: Duration = Duration::from_secs(3);
 
 /// What a daemon said to a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,14 +41,16 @@ impl Vty {
     /// # Errors
     /// Nobody listens there, or does not let us in.
     pub async fn open(path: &Path) -> Result<Self> {
-        let stream = timeout(SILENCE, UnixStream::connect(path)).await.context("no answer")??;
-        let (input, output) = stream.into_split();
-        let mut vty = Self { input, output, buffer: Vec::new() };
-        let answer = vty.ask(&["enable"]).await?;
-        match answer.first() {
-            Some(Answer { code: 0, .. }) => Ok(vty),
-            other => bail!("enable mode refused: {other:?}"),
-        }
+        let greet = async {
+            let (input, output) = UnixStream::connect(path).await?.into_split();
+            let mut vty = Self { input, output, buffer: Vec::new() };
+            let answer = vty.ask(&["enable"]).await?;
+            match answer.first() {
+                Some(Answer { code: 0, .. }) => Ok(vty),
+                other => bail!("enable mode refused: {other:?}"),
+            }
+        };
+        timeout(GREETING, greet).await.context("no answer")?
     }
 
     /// Sends `lines` in one piece and waits for the answer to each.

@@ -102,6 +102,12 @@ pub(super) struct SpeakerFlags {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) ignore_exclude_lb: bool,
+    /// What drains a node beside its annotation ferrolb.io/drain: cordon or never
+    #[arg(long, value_name = "WHAT", default_value = "never")]
+    pub(super) drain_on: DrainOn,
+    /// Seconds that routers have to prefer other nodes before a drained one withdraws its routes
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(super) drain_time: u64,
     /// Directory of the vty sockets of FRR's daemons; empty where there is no FRR
     #[arg(long, value_name = "DIR", default_value = "/var/run/frr", value_parser = possibly_empty)]
     pub(super) frr_vty_dir: PathBuf,
@@ -179,6 +185,15 @@ words!(
         Error = "error",
         /// Nothing.
         None = "none",
+    }
+);
+words!(
+    /// What drains a node beside its annotation.
+    pub(super) DrainOn {
+        /// Being cordoned.
+        Cordon = "cordon",
+        /// Nothing.
+        Never = "never",
     }
 );
 words!(

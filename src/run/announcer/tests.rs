@@ -7,7 +7,14 @@ use serde_json::json;
 
 /// A speaker of node `n` that has seen one peer.
 fn announcer(frr: bool) -> Announcer {
-    let me = Viewpoint { node: "n".into(), class: Class::default(), frr, ignore_exclude_label: false };
+    let me = Viewpoint {
+        node: "n".into(),
+        class: Class::default(),
+        frr,
+        ignore_exclude_label: false,
+        drain_on_cordon: false,
+        leave: crate::plan::Leave::Staying,
+    };
     let mut announcer =
         Announcer::new(me, frr::LogLevel::Informational, Vec::new(), Observed::new(Role::Speaker));
     let peer = json!({"metadata": {"name": "tor"},

@@ -1,0 +1,300 @@
+//! FRR's life beside the speaker: somebody types into it, a daemon hangs, everything is edited, a node is drained.
+
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use ferrolb_e2e::{
+    bench::edits::{self, Outcome},
+    bins,
+    capture::Capture,
+    fabric::{LAN, NODE_ASN, Segment, TOR},
+    lab::{DEADLINE, Lab, neighbours, prefix},
+    objects::{PORT, Service},
+    pod,
+    process::Spawn,
+    tor::Session,
+    updates::{Update, updates},
+    wait,
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// How long somebody's changes may stay.
+const REPAIRED: Duration = Duration::from_secs(60);
+/// How long a daemon that hangs may go unnoticed: a look, and the patience with it.
+const NOTICED: Duration = Duration::from_secs(45);
+
+/// What somebody types into vtysh and what is not wanted is gone within a minute, with a line in the log and a count;
+/// what is none of our business stays; no session ends.
+#[test]
+fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
+    let lab = Lab::start(1)?;
+    let addresses = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &addresses)?;
+    let frr = lab.frr("n1")?;
+    let before = lines(&frr.vtysh("show running-config bgpd")?);
+    let session = IpAddr::from(Segment::Tor.v4(lab.fabric.node("n1")?.host()));
+    let came_up = || Ok::<_, anyhow::Error>(lab.tor.session(session)?.context("no session")?.came_up);
+    let ups = came_up()?;
+    let (tor, bird) = (Segment::Tor.v4(1), Segment::Bird.v4(1));
+    let entry = before.iter().find(|line| line.starts_with(&format!("route-map {bird}-out permit")));
+    let entry = entry.context("no entry for BIRD")?;
+    let foreign = [
+        " neighbor 172.31.1.1 description by hand".to_owned(),
+        "ip prefix-list by-hand seq 5 permit 192.0.2.0/24".to_owned(),
+        "  network 192.0.2.1/32".to_owned(),
+    ];
+    let counted = drifts(&lab)?;
+    let mut typed = vec![
+        "configure terminal".to_owned(),
+        // every prefix is held back
+        format!("route-map {tor}-out deny 1"),
+        "exit".to_owned(),
+        format!("no {entry}"),
+        foreign[1].clone(),
+        format!("router bgp {NODE_ASN}"),
+        foreign[0].clone(),
+        format!("no neighbor {tor} timers connect 1"),
+        format!("neighbor {bird} timers connect 77"),
+        "address-family ipv4 unicast".to_owned(),
+    ];
+    let v4 = addresses.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?;
+    typed.push(format!("no network {}", prefix(*v4)));
+    typed.push(foreign[2].clone());
+    frr.vtysh(&typed.join("\n"))?;
+
+    let start = wait::now();
+    wait::until_true(REPAIRED, "FRR as it was", || {
+        let now = lines(&frr.vtysh("show running-config bgpd")?);
+        let missing: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+        ensure!(missing.is_empty(), "missing: {missing:#?}");
+        let added: BTreeSet<_> = now.iter().filter(|line| !before.contains(line)).collect();
+        ensure!(added == foreign.iter().collect(), "left: {added:#?}");
+        Ok(true)
+    })
+    .with_context(|| lab.logs())?;
+    println!("put right after {:.1?}", start.elapsed());
+    routed(&lab, &addresses)?;
+    ensure!(came_up()? == ups, "a session ended");
+    ensure!(drifts(&lab)? == counted + 1, "{} drifts were counted", drifts(&lab)?);
+    let log = lab.speaker_log("n1")?;
+    ensure!(log.contains("somebody else changed FRR's configuration"), "{log}");
+    ensure!(!log.contains("telling it again does not help"), "{log}");
+    Ok(())
+}
+
+/// While bgpd hangs, the speaker is alive and says in /readyz and in a metric what it waits for, in the log once; and
+/// layer 2 goes on. When bgpd goes on, what was wanted in the meantime is announced.
+#[test]
+fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
+    let lab = Lab::start(1)?;
+    let steady = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &steady)?;
+    ensure!(ask(&lab, HEALTH, "readyz")?.0 == 200, "not ready before");
+    let bgpd = Pid::from_raw(i32::try_from(lab.frr("n1")?.daemon_pid("bgpd")?)?);
+    kill(bgpd, Signal::SIGSTOP)?;
+    let start = wait::now();
+    let noticed = wait::until_true(NOTICED, "a word of bgpd in /readyz", || {
+        let (status, text) = ask(&lab, HEALTH, "readyz")?;
+        ensure!(
+            status == 503 && text.contains("FRR's bgpd (") && text.contains("no answer"),
+            "{status}: {text}"
+        );
+        Ok(true)
+    });
+    let noticed = noticed.map(|()| start.elapsed());
+    let meanwhile = || -> Result<Vec<IpAddr>> {
+        println!("noticed after {:.1?}", noticed?);
+        ensure!(ask(&lab, HEALTH, "healthz")?.0 == 200, "the speaker hangs");
+        let text = ask(&lab, METRICS, "metrics")?.1;
+        for line in ["ferrolb_frr_up{daemon=\"bgpd\"} 0", "ferrolb_frr_up{daemon=\"bfdd\"} 1"] {
+            ensure!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        let flat = lab.add(&Service::new("flat", "flat", &lab.fabric))?;
+        for ip in flat {
+            wait::until(DEADLINE, &format!("a page from {ip}"), || {
+                pod::fetch(&lab.fabric.client, ip, PORT).map(Some)
+            })?;
+        }
+        lab.add(&Service::new("later", "routed", &lab.fabric))
+    };
+    let later = meanwhile();
+    kill(bgpd, Signal::SIGCONT)?;
+    let start = wait::now();
+    routed(&lab, &later.with_context(|| lab.logs())?)?;
+    println!("routed {:.1?} after it went on", start.elapsed());
+    wait::until_true(DEADLINE, "readiness", || Ok(ask(&lab, HEALTH, "readyz")?.0 == 200))?;
+    let text = ask(&lab, METRICS, "metrics")?.1;
+    ensure!(text.contains("ferrolb_frr_up{daemon=\"bgpd\"} 1"), "{text}");
+    let log = lab.speaker_log("n1")?;
+    ensure!(log.matches("FRR cannot be reached").count() == 1, "said once: {log}");
+    Ok(())
+}
+
+/// A drained node's routes are marked as going first, and go later; on the flat segment the other node takes over at
+/// once. No session ends, no request is lost, and it comes back as it was.
+#[test]
+fn a_drained_node_leaves_in_two_steps_and_comes_back() -> Result<()> {
+    let lab = Lab::start(2)?;
+    let addresses = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &addresses)?;
+    let flat = flat_at(&lab, "n1")?;
+    let n1 = lab.fabric.node("n1")?;
+    let sessions = || -> Result<Vec<Session>> {
+        let session = |ip| lab.tor.session(ip)?.with_context(|| format!("no neighbour {ip}"));
+        neighbours(n1).into_iter().map(session).collect()
+    };
+    let (before, start) = (sessions()?, wait::now());
+    let wire = Capture::start(&lab.fabric.warden, &lab.fabric.tor, TOR, "tcp port 179")?;
+    let told = || -> Result<Vec<Update>> {
+        let ours = neighbours(n1);
+        Ok(updates(&wire.frames()?)?.into_iter().filter(|update| ours.contains(&update.from)).collect())
+    };
+    let marked = |update: &&Update| update.communities.contains("65535:0");
+    let steady: BTreeSet<String> = addresses.iter().copied().map(prefix).collect();
+
+    let (asked, lost) = asking(&lab, &addresses, || {
+        drain(&lab, "drain")?;
+        wait::until_true(DEADLINE, "the mark at the router", || {
+            let told = told()?;
+            let all: BTreeSet<_> = told.iter().filter(marked).flat_map(|u| u.announced.clone()).collect();
+            Ok(all == steady)
+        })
+        .with_context(|| lab.logs())?;
+        for ip in &flat {
+            served_by(&lab, *ip, "n2")?;
+        }
+        for ip in &addresses {
+            wait::until_true(LEFT, &format!("{ip} by n2 alone"), || {
+                let hops = lab.tor.next_hops(&prefix(*ip))?;
+                Ok(hops.len() == 1)
+            })?;
+            lab.wait_for_route(*ip, &["n2".to_owned()])?;
+        }
+        let told = told()?;
+        let first = told.iter().find(marked).context("no mark")?.at;
+        let gone = told.iter().find(|update| !update.withdrawn.is_empty()).context("no withdrawal")?;
+        ensure!(gone.at > first + Duration::from_secs(25), "marked at {first:?}, gone at {:?}", gone.at);
+        ensure!(told.iter().all(|update| update.withdrawn.is_subset(&steady)), "{told:#?}");
+
+        drain(&lab, "undrain")?;
+        routed(&lab, &addresses)?;
+        for ip in &flat {
+            served_by(&lab, *ip, "n1")?;
+        }
+        Ok(())
+    })?;
+    ensure!(lost == 0 && asked > 0, "{lost} of {asked} requests were lost");
+    println!("{asked} requests");
+    let told = told()?;
+    for prefix in &steady {
+        let last = told.iter().rfind(|update| update.announced.contains(prefix)).context("not announced")?;
+        ensure!(!marked(&last), "{prefix} is still marked");
+    }
+    for (before, after) in before.iter().zip(sessions()?) {
+        ensure!(after.continues(before, start.elapsed()), "{before:?}, then {after:?}");
+    }
+    let running = lab.frr("n1")?.vtysh("show running-config bgpd")?;
+    ensure!(!running.contains("graceful-shutdown"), "{running}");
+    Ok(())
+}
+
+/// The drain's time, 30 s, and some.
+const LEFT: Duration = Duration::from_secs(50);
+
+/// A Service on the flat segment that this node answers for.
+fn flat_at(lab: &Lab, node: &str) -> Result<Vec<IpAddr>> {
+    for number in 0..10 {
+        let addresses = lab.add(&Service::new(&format!("flat{number}"), "flat", &lab.fabric))?;
+        if lab.elected(&lab.names(), &addresses)?.name() == node {
+            for ip in &addresses {
+                served_by(lab, *ip, node)?;
+            }
+            return Ok(addresses);
+        }
+    }
+    bail!("{node} is elected for none")
+}
+
+/// Waits until the client on the flat segment reaches an address, by this node.
+fn served_by(lab: &Lab, ip: IpAddr, node: &str) -> Result<()> {
+    let mac = lab.fabric.node(node)?.net.mac(LAN)?;
+    wait::until_true(DEADLINE, &format!("{ip} by {node} on the flat segment"), || {
+        pod::fetch(&lab.fabric.client, ip, PORT)?;
+        let known = lab.fabric.client.ip(&format!("neigh show {ip}"))?;
+        ensure!(known.contains(&mac), "{known}");
+        Ok(true)
+    })
+    .with_context(|| lab.logs())
+}
+
+/// Asks for pages of these addresses all the time while something happens: how often, and how often in vain.
+fn asking(lab: &Lab, addresses: &[IpAddr], meanwhile: impl FnOnce() -> Result<()>) -> Result<(usize, usize)> {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asker = scope.spawn(|| {
+            let (mut asked, mut lost) = (0, 0);
+            while !over.load(Ordering::Relaxed) {
+                for ip in addresses {
+                    asked += 1;
+                    lost += usize::from(pod::fetch(&lab.fabric.remote, *ip, PORT).is_err());
+                }
+            }
+            (asked, lost)
+        });
+        let done = meanwhile();
+        over.store(true, Ordering::Relaxed);
+        let counts = asker.join().map_err(|_| anyhow!("the asker panicked"))?;
+        done.map(|()| counts)
+    })
+}
+
+fn drain(lab: &Lab, command: &str) -> Result<()> {
+    let ferrolb = Spawn::new(bins::product("ferrolb")?).args([command, "--node", "n1", "--manifests"]);
+    ferrolb.arg(lab.manifests.dir()).text().map(drop)
+}
+
+/// Random edits of Services, pools, advertisements and peers drop no session and withdraw no prefix but what they are
+/// about, and lead to what a fresh start leads to.
+#[test]
+fn edits_disturb_nothing_else() -> Result<()> {
+    let outcome = edits::run(edits::Options { edits: 60, seed: 7 }, &mut |line| println!("{line}"))?;
+    ensure!(outcome == Outcome { sessions_dropped: 0, stray_withdraws: 0, equal: true }, "{outcome:?}");
+    Ok(())
+}
+
+const HEALTH: u16 = 17472;
+const METRICS: u16 = 7472;
+
+/// What the speaker of n1 answers: status and text.
+fn ask(lab: &Lab, port: u16, page: &str) -> Result<(u16, String)> {
+    let url = format!("http://127.0.0.1:{port}/{page}");
+    let curl = lab.fabric.node("n1")?.net.command("curl");
+    let curl =
+        curl.args(["--silent", "--max-time", "2", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
+    let text = curl.text()?;
+    let (body, status) = text.split_at(text.len().saturating_sub(3));
+    Ok((status.parse().context("no status")?, body.to_owned()))
+}
+
+/// How often the speaker of n1 has found its FRR changed.
+fn drifts(lab: &Lab) -> Result<u64> {
+    let text = ask(lab, METRICS, "metrics")?.1;
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("ferrolb_frr_drift_total "));
+    lines.next().context("no such metric")?.parse().context("not a number")
+}
+
+fn lines(config: &str) -> Vec<String> {
+    config.lines().map(str::to_owned).collect()
+}
+
+fn routed(lab: &Lab, addresses: &[IpAddr]) -> Result<()> {
+    addresses.iter().try_for_each(|ip| lab.wait_for_route(*ip, &lab.names()))
+}

@@ -1,0 +1,98 @@
+//! What somebody else changes in FRR is found and put right.
+//!
+//! A look costs the daemon the printing of its configuration, and us a digest of it: only a text that is not the one of
+//! the look before is parsed and compared. What is not ours stays as it is.
+
+use super::{Driver, Report};
+use crate::frr::{Daemon, Model, delta, read};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How often what a look found is told again, until the daemon has it: one entry may hide another.
+const ROUNDS: usize = 3;
+
+impl Driver {
+    /// Compares what the daemons run with `wanted`, and brings them back to it.
+    pub(super) async fn look(&mut self, wanted: &Model) {
+        for daemon in [Daemon::Bgp, Daemon::Bfd] {
+            let mut lines = self.strange(daemon, wanted).await;
+            if lines.is_empty() {
+                continue;
+            }
+            self.report(Report::Drift { daemon, lines: lines.clone() }).await;
+            for _ in 0..ROUNDS {
+                // what is repaired may have been a raw line's
+                self.raw.lose();
+                self.apply(wanted).await;
+                let left = self.strange(daemon, wanted).await;
+                let helped = left != lines;
+                lines = left;
+                if lines.is_empty() || !helped {
+                    break;
+                }
+            }
+            if !lines.is_empty() {
+                self.report(Report::Unrepaired { daemon, lines }).await;
+                self.assume(wanted);
+                self.doubtful = true;
+                self.settle(wanted).await;
+            }
+        }
+    }
+
+    /// From now on what the daemons run at this moment needs no look.
+    pub(super) async fn settle(&mut self, wanted: &Model) {
+        let mut usual = Vec::new();
+        for daemon in [Daemon::Bgp, Daemon::Bfd] {
+            if let Some(text) = self.text(daemon).await {
+                usual.extend(missing(daemon, read(&text).model, wanted));
+                self.link(daemon).settled = Some(digest(&text));
+            }
+        }
+        self.usual = usual;
+    }
+
+    /// What would have to be said to this daemon; nothing when it has not changed, or is not there.
+    async fn strange(&mut self, daemon: Daemon, wanted: &Model) -> Vec<String> {
+        let Some(text) = self.text(daemon).await else { return Vec::new() };
+        let digest = digest(&text);
+        if self.link(daemon).settled == Some(digest) {
+            return Vec::new();
+        }
+        let found = read(&text).model;
+        let mut lines = missing(daemon, found.clone(), wanted);
+        lines.retain(|line| !self.usual.contains(line));
+        if lines.is_empty() {
+            self.link(daemon).settled = Some(digest);
+        } else {
+            self.know(daemon, found);
+        }
+        lines
+    }
+
+    async fn text(&mut self, daemon: Daemon) -> Option<String> {
+        let link = self.link(daemon);
+        match link.running_config().await {
+            Ok(text) => text,
+            Err(error) => {
+                link.down(error);
+                None
+            }
+        }
+    }
+}
+
+/// What `daemon`, which runs `found`, would have to be told of `wanted`.
+fn missing(daemon: Daemon, found: Model, wanted: &Model) -> Vec<String> {
+    let other = match daemon {
+        Daemon::Bgp => Model { bfd: wanted.bfd.clone(), ..found },
+        Daemon::Bfd => Model { bfd: found.bfd, log: found.log, ..wanted.clone() },
+    };
+    let steps = delta(&other, wanted).into_iter().filter(|step| step.daemon == daemon);
+    steps.flat_map(|step| step.lines).map(|line| line.text).collect()
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
+}
