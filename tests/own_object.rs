@@ -22,7 +22,6 @@ use ferrolb::{
 };
 use proptest::{prelude::*, sample::select, strategy::Union};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 
 /// An object with some of `fields`, each with one of its values.
 fn object(

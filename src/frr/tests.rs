@@ -326,7 +326,7 @@ fn faults_of_routers_and_profiles() {
         ),
         (
             serde_json::json!({"routers": [{"asn": 1, "evpn": {"advertiseSVI": true}}]}),
-            "spec.bgp.routers[0].evpn.",
+            "spec.bgp.routers[0].evpn",
         ),
         (serde_json::json!({"routers": [{"asn": 1}, {"asn": 2}]}), "spec.bgp.routers[1].asn"),
         (

@@ -77,7 +77,7 @@ pub(crate) enum Outcome {
     Event(u64),
     /// `/metrics` serves the bearer of a good token.
     Scrape,
-    /// `/metrics` counts an FRRConfiguration that has no effect.
+    /// `/metrics` counts the fault of an FRRConfiguration.
     Reported,
 }
 
@@ -148,7 +148,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Speaker, ("watch", "bfdprofiles", METALLB), Arrives(Profile), Route, "a peer whose BFD profile comes later is told nothing"),
     row(Speaker, ("watch", "communities", METALLB), Arrives(Alias), Route, "an advertisement whose alias comes later brings no route"),
     row(Speaker, ("watch", "l2advertisements", METALLB), Arrives(L2Advertisement), Reply, "a new L2 advertisement answers no ARP request"),
-    row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "nobody learns that an FRRConfiguration has no effect"),
+    row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "an FRRConfiguration has no effect"),
     row(Speaker, ("list", "services", ""), Start, Route, "no route"),
     row(Speaker, ("list", "endpointslices", "discovery.k8s.io"), Start, Route, "no route"),
     row(Speaker, ("list", "nodes", ""), Start, Route, "no route"),

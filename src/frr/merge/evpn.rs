@@ -83,7 +83,7 @@ impl Evpn {
             let Some(family) = evpn.family else { continue };
             let (owner, at) = &family.owner;
             let mut fault = |field: &str, what: String| {
-                problems.add(super::object(owner), format!("{at}.evpn{field}"), what)
+                problems.add(super::object(owner), format!("{at}.evpn{field}"), what);
             };
             let speaks = !evpn.neighbors.is_empty();
             if !speaks && (family.all_vnis || family.svi || !family.l2.is_empty()) {
