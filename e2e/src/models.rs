@@ -4,8 +4,8 @@ use anyhow::Result;
 use ferrolb::{
     api::{
         Duration, FRRAdvertise, FRRAllowMode, FRRAllowedIn, FRRAllowedOut, FRRBfdProfile, FRRBgp,
-        FRRCommunity, FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRImport, FRRLocalPref,
-        FRRNeighbor, FRRNextHop, FRRPrefix, FRRPrefixSelector, FRRReceive, FRRRouter,
+        FRRCommunity, FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRImport, FRRLocalPref, FRRMed,
+        FRRNeighbor, FRRNextHop, FRRPrefix, FRRPrefixSelector, FRRPrepend, FRRReceive, FRRRouter,
     },
     frr::{self, LogLevel, Model},
 };
@@ -157,12 +157,13 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
         option::of(select(&[(60u64, 180u64), (0, 0), (3, 9), (30, 40), (10, 30)][..])),
         option::of(select(&[1u64, 10, 30, 60, 120][..])),
     );
-    (who, text, numbers, any::<bool>(), (advertise(peer), receive(), next_hop())).prop_map(
+    let gr = (any::<bool>(), option::weighted(0.2, select(&[1u8, 2, 254][..])));
+    (who, text, numbers, gr, (advertise(peer), receive(), next_hop())).prop_map(
         move |(
             ((number, dynamic_asn), local, multihop, dual),
             (password, source, bfd),
             (port, timers, connect),
-            gr,
+            (gr, hops),
             (tell, to_receive, next_hop),
         )| {
             let internal = number == asn || dynamic_asn == Some(FRRDynamicAsn::Internal);
@@ -193,6 +194,10 @@ fn neighbor(peer: &'static str, asn: u32) -> impl Strategy<Value = FRRNeighbor> 
                 to_receive,
                 dual_stack_address_family: dual,
                 local_asn: if local && !internal { 65123 } else { 0 },
+                ttl_security_hops: match hops {
+                    Some(hops) if !internal && !multihop && (numbered || hops == 1) => hops,
+                    _ => 0,
+                },
                 ..Default::default()
             }
         },
@@ -225,12 +230,19 @@ fn advertise(peer: &'static str) -> impl Strategy<Value = Telling> {
     let prefixes = subsequence(PREFIXES.to_vec(), 0..=PREFIXES.len());
     let preference = btree_map(select(&PREFIXES[..]), select(&[50u32, 150][..]), 0..4);
     let communities = btree_map(select(&COMMUNITIES[..]), subsequence(PREFIXES.to_vec(), 1..5), 0..4);
-    (prefixes, preference, communities, prop::bool::weighted(0.1))
+    let metric = btree_map(select(&PREFIXES[..]), select(&METRICS[..]), 0..3);
+    let prepend = btree_map(select(&PREFIXES[..]), select(&PREPENDS[..]), 0..3);
+    (prefixes, preference, communities, prop::bool::weighted(0.1), (metric, prepend))
         .prop_map(move |generated| Telling { peer, generated })
 }
 
-type Generated =
-    (Vec<&'static str>, BTreeMap<&'static str, u32>, BTreeMap<&'static str, Vec<&'static str>>, bool);
+/// Prefixes, and one value for each.
+type Each<T> = BTreeMap<&'static str, T>;
+
+type Generated = (Vec<&'static str>, Each<u32>, Each<Vec<&'static str>>, bool, (Each<u32>, Each<u8>));
+
+const METRICS: [u32; 3] = [0, 7, u32::MAX];
+const PREPENDS: [u8; 3] = [1, 2, 10];
 
 #[derive(Clone, Debug)]
 struct Telling {
@@ -241,7 +253,7 @@ struct Telling {
 impl Telling {
     /// Of the families that its session carries.
     fn out(&self, both: bool) -> FRRAdvertise {
-        let (prefixes, preferences, communities, all) = &self.generated;
+        let (prefixes, preferences, communities, all, (metrics, prepends)) = &self.generated;
         let six = self.peer.contains(':');
         let carried = |p: &&&str| both || p.contains(':') == six;
         let told: Vec<&str> = match all {
@@ -265,6 +277,11 @@ impl Telling {
             with_community: communities
                 .iter()
                 .map(|(community, p)| FRRCommunity { prefixes: among(p), community: (*community).to_owned() })
+                .collect(),
+            with_med: metrics.iter().map(|(p, med)| FRRMed { prefixes: among(&[p]), med: *med }).collect(),
+            with_as_path_prepend: prepends
+                .iter()
+                .map(|(p, times)| FRRPrepend { prefixes: among(&[p]), times: *times })
                 .collect(),
             ..Default::default()
         }

@@ -1,8 +1,8 @@
 //! A node's FRR crashes: whichever daemons die, and in whatever order, the routes are back at both routers once it is
 //! started again, and the speaker drives the new daemons.
 //!
-//! The sessions with the FRR router have BFD, those with BIRD have none. Only the FRR router is asked whether the routes
-//! went: bgpd offers graceful restart to every peer, so that BIRD keeps the routes of one that crashed for 120 s.
+//! The sessions with the FRR router have BFD, those with BIRD have none. At both the routes of the node go with its FRR:
+//! no session has graceful restart, and if bgpd so much as knew the word, BIRD would keep them for 120 s.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -74,12 +74,12 @@ fn crash(lab: &mut Lab, daemons: &[&str], steady: &[IpAddr]) -> Result<Crash> {
     bfd_is_up(lab)?;
     let logged = lab.speaker_log("n1")?.len();
     lab.kill_frr("n1", daemons)?;
-    at_the_router(lab, steady, false)?;
+    at_the_routers(lab, steady, false)?;
 
     let start = wait::now();
     lab.resume_frr("n1")?;
     let up = start.elapsed();
-    at_the_router(lab, steady, true)?;
+    at_the_routers(lab, steady, true)?;
     let back = start.elapsed();
     lab.wait_for_sessions(&["n1".to_owned()])?;
     routed(lab, steady, &lab.names())?;
@@ -102,14 +102,21 @@ fn routed(lab: &Lab, addresses: &[IpAddr], nodes: &[String]) -> Result<()> {
     addresses.iter().try_for_each(|ip| lab.wait_for_route(*ip, nodes))
 }
 
-/// Waits until the FRR router would send packets for these addresses to n1, or would not any more.
-fn at_the_router(lab: &Lab, addresses: &[IpAddr], wanted: bool) -> Result<()> {
+/// Waits until both routers would send packets for these addresses to n1, or would not any more.
+fn at_the_routers(lab: &Lab, addresses: &[IpAddr], wanted: bool) -> Result<()> {
     let host = lab.fabric.node("n1")?.host();
     for ip in addresses {
-        let hop = if ip.is_ipv4() { Segment::Tor.v4(host).into() } else { Segment::Tor.v6(host).into() };
-        let what = format!("{ip} by n1 at the FRR router: {wanted}");
-        wait::until_true(DEADLINE, &what, || Ok(lab.tor.next_hops(&prefix(*ip))?.contains(&hop) == wanted))
-            .with_context(|| lab.logs())?;
+        let hop = |segment: Segment| -> IpAddr {
+            if ip.is_ipv4() { segment.v4(host).into() } else { segment.v6(host).into() }
+        };
+        wait::until_true(DEADLINE, &format!("{ip} by n1 at the FRR router: {wanted}"), || {
+            Ok(lab.tor.next_hops(&prefix(*ip))?.contains(&hop(Segment::Tor)) == wanted)
+        })
+        .with_context(|| lab.logs())?;
+        wait::until_true(DEADLINE, &format!("{ip} by n1 at BIRD: {wanted}"), || {
+            Ok(lab.bird.next_hops(&prefix(*ip))?.contains(&hop(Segment::Bird)) == wanted)
+        })
+        .with_context(|| lab.logs())?;
     }
     Ok(())
 }

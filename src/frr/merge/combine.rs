@@ -29,6 +29,10 @@ pub(super) fn sessions(had: &Session, new: &Session, own: bool, name: &Word) -> 
         }
     }
     let multihop = had.multihop || new.multihop;
+    // one of the two says how far away the neighbour may be
+    if multihop && (had.ttl_security.is_some() || new.ttl_security.is_some()) {
+        return conflict("ebgpMultiHop", "conflicting ebgp-multihop");
+    }
     let named = |(field, what): (&'static str, &str)| (field, format!("{what} specified for {name}"));
     Ok(Session {
         bfd: either(&had.bfd, &new.bfd).ok_or(("bfdProfile", "multiple bfd profiles")).map_err(named)?,
@@ -41,6 +45,9 @@ pub(super) fn sessions(had: &Session, new: &Session, own: bool, name: &Word) -> 
             .map_err(named)?,
         connect_time: either(&had.connect_time, &new.connect_time)
             .ok_or(("connectTime", "multiple connect times"))
+            .map_err(named)?,
+        ttl_security: either(&had.ttl_security, &new.ttl_security)
+            .ok_or(("ttlSecurityHops", "multiple ttl-security hops"))
             .map_err(named)?,
         timers: had.timers.or(new.timers),
         multihop,
