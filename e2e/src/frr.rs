@@ -4,7 +4,7 @@
 //! Each has directories and mounts of its own: `e2e/frr/enter.sh` makes them.
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -174,14 +174,7 @@ impl Frr {
     /// When FRR does not answer, or refuses.
     pub fn vtysh(&self, command: &str) -> Result<String> {
         let inside = inside(self.root.as_deref(), &self.dir);
-        let vtysh = match &self.root {
-            None => Spawn::new("vtysh"),
-            // that version's own, which is only visible from where its daemons are
-            Some(_) => {
-                let target = self.process.pid().to_string();
-                Spawn::new("nsenter").args(["--target", &target, "--mount", "--root", "vtysh"])
-            }
-        };
+        let vtysh = self.beside("vtysh");
         let vtysh = vtysh.arg("--vty_socket").arg(inside.join("run"));
         vtysh.arg("--config_dir").arg(inside.join("etc")).args(["-c", command]).text()
     }
@@ -200,11 +193,26 @@ impl Frr {
     /// # Errors
     /// When it cannot be run.
     pub fn check(&self) -> Result<Option<String>> {
-        let check =
-            Spawn::new(bins::checkout()?.join("frr/check")).env("FRR_CONFIG_DIR", self.dir.join("etc"));
-        let output = check.env("FRR_VTY_DIR", &self.vty_dir).env("FRR_CHECK_LIMIT", "1").output()?;
+        let inside = inside(self.root.as_deref(), &self.dir);
+        let check = match self.root {
+            None => self.beside(bins::checkout()?.join("frr/check")),
+            Some(_) => self.beside("/mnt/product/check"),
+        };
+        let check = check.env("FRR_CONFIG_DIR", inside.join("etc")).env("FRR_VTY_DIR", inside.join("run"));
+        let output = check.env("FRR_CHECK_LIMIT", "1").output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok((!output.status.success()).then_some(said))
+    }
+
+    /// A program of the same root: what is of the same version is only visible from where the daemons are.
+    fn beside(&self, program: impl AsRef<OsStr>) -> Spawn {
+        match self.root {
+            None => Spawn::new(program),
+            Some(_) => {
+                let target = self.process.pid().to_string();
+                Spawn::new("nsenter").args(["--target", &target, "--mount", "--root"]).arg(program)
+            }
+        }
     }
 
     /// Stops it, as its container would be stopped.

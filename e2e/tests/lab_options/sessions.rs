@@ -19,6 +19,11 @@ use crate::world::{ALIAS, SECOND, World, profile};
 #[test]
 fn negotiated_as_configured() -> Result<()> {
     let world = World::get()?;
+    let versions = ["n1", "n2"].map(|node| world.lab.frr(node)?.vtysh("show version"));
+    ensure!(
+        matches!(&versions, [Ok(one), Ok(two)] if !one.contains("FRRouting 10.") && two.contains("FRRouting 10.")),
+        "{versions:?}"
+    );
     for standing in &world.standing {
         for node in world.lab.names() {
             let seen = world.seen(standing.object.name, &node)?;
