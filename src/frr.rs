@@ -14,6 +14,7 @@ mod line;
 mod merge;
 mod read;
 mod render;
+pub mod show;
 
 pub use build::{Built, Home, build};
 pub use class::{Class, ClassId};
