@@ -51,6 +51,8 @@ pub struct Summary {
     pub state: String,
     /// Prefixes that the peer was told, where the session carries the family.
     pub sent: BTreeMap<Family, u64>,
+    /// The version of the table that they are from: while it is the same, so is the table.
+    pub versions: BTreeMap<Family, u64>,
     /// How many times it has come up, so that one that went and came back between two looks is seen.
     pub ups: u64,
 }
@@ -147,13 +149,16 @@ pub fn summaries(text: &str) -> Result<BTreeMap<Peering, Summary>, ShowError> {
     let mut all: BTreeMap<Peering, Summary> = BTreeMap::new();
     for (vrf, instance) in members(&parse(text)?) {
         for (word, family) in [("ipv4Unicast", Family::V4), ("ipv6Unicast", Family::V6)] {
-            let peers = instance.get(word).and_then(|family| family.get("peers"));
+            let Some(table) = instance.get(word) else { continue };
+            let version = number(table, "tableVersion");
+            let peers = table.get("peers");
             for (name, peer) in peers.into_iter().flat_map(members) {
                 let Some(peering) = peering(vrf, name) else { continue };
                 let summary = all.entry(peering).or_default();
                 summary.state = string(peer, "state");
                 summary.ups = number(peer, "connectionsEstablished");
                 summary.sent.insert(family, number(peer, "pfxSnt"));
+                summary.versions.insert(family, version);
             }
         }
     }

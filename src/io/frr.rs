@@ -6,9 +6,11 @@
 
 mod file;
 mod link;
+mod look;
 mod vty;
 
 pub use file::write;
+pub use look::{Meant, Seen, Told, look};
 pub use vty::{Answer, Vty};
 
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};

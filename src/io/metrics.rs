@@ -4,6 +4,10 @@
 //! snapshot or is read when somebody scrapes, so a series goes with the thing that it is about. The text is the
 //! classic one (version 0.0.4): MetalLB has counters without `_total`, which OpenMetrics cannot say.
 
+mod frr;
+
+pub use frr::{Frr, Shown};
+
 use crate::{
     config::{Kind, Problems},
     names::{NodeName, PoolName, ServiceKey},
@@ -86,6 +90,7 @@ struct State {
     announced: Vec<Announced>,
     problems: BTreeMap<Kind, i64>,
     layer2: Option<Layer2>,
+    frr: Option<Frr>,
 }
 
 impl fmt::Debug for State {
@@ -142,6 +147,7 @@ impl Metrics {
                     counter(r, "ferrolb_frr_lines_refused_total", "Lines of configuration that FRR refused");
                 lock(&state).node = Some(node);
                 r.register_collector(Box::new(Announcements(Arc::clone(&state))));
+                r.register_collector(Box::new(frr::Sessions(Arc::clone(&state))));
             }
         }
         r.register_collector(Box::new(Faults(Arc::clone(&state))));
@@ -186,6 +192,11 @@ impl Metrics {
     /// Where the counts of the wire are.
     pub fn layer2(&self, read: Layer2) {
         lock(&self.state).layer2 = Some(read);
+    }
+
+    /// Where what FRR says of its sessions is.
+    pub fn frr(&self, read: Frr) {
+        lock(&self.state).frr = Some(read);
     }
 
     /// Everything, for a scrape.
