@@ -37,6 +37,8 @@ const SILENCE: Duration = Duration::from_secs(2);
 /// What a peer was told of one family; nothing, where there is none of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
+    /// Something: it is changing still, and will be known in a moment.
+    Unknown,
     /// As many prefixes as were meant for it.
     All,
     /// These, ours and others.
@@ -49,6 +51,7 @@ impl Told {
     pub fn has(&self, prefix: &IpNet) -> bool {
         match self {
             Self::All => true,
+            Self::Unknown => false,
             Self::These(prefixes) => prefixes.contains(prefix),
         }
     }
@@ -176,7 +179,8 @@ impl Watcher {
                 if meant.get(&key) == Some(&sent) {
                     told.insert(key.clone(), Told::All);
                 } else {
-                    told.extend(self.routes(&key, mark).await?.map(|routes| (key.clone(), routes)));
+                    let routes = self.routes(&key, mark, slow).await?;
+                    told.insert(key.clone(), routes);
                 }
                 marks.insert(key, mark);
             }
@@ -186,12 +190,16 @@ impl Watcher {
         Ok(())
     }
 
-    /// The routes that a peer was told, asked for once they have not changed between two looks; until then what was
-    /// known of them.
-    async fn routes(&mut self, key: &(Peering, Family), mark: Mark) -> Result<Option<Told>> {
-        let known = self.seen.told.get(key).cloned();
-        if self.marks.get(key) != Some(&mark) || self.asked.get(key) == Some(&mark) {
-            return Ok(known);
+    /// The routes that a peer was told, asked for once they have not changed between two looks, or at last when they
+    /// change all the time; until then what was known of them.
+    async fn routes(&mut self, key: &(Peering, Family), mark: Mark, at_last: bool) -> Result<Told> {
+        let stands = self.marks.get(key) == Some(&mark);
+        match self.seen.told.get(key) {
+            Some(known @ Told::These(_)) if self.asked.get(key) == Some(&mark) || !(stands || at_last) => {
+                return Ok(known.clone());
+            }
+            _ if stands || at_last => {}
+            _ => return Ok(Told::Unknown),
         }
         let (peering, family) = key;
         let family = match family {
@@ -202,7 +210,7 @@ impl Watcher {
         let question = format!("show bgp vrf {vrf} {family} unicast neighbors {peering} advertised-routes");
         let routes = show::advertised(&self.bgp.ask(&question).await?);
         self.asked.insert(key.clone(), mark);
-        Ok(Some(Told::These(Arc::new(routes))))
+        Ok(Told::These(Arc::new(routes)))
     }
 
     async fn look_at_bfd(&mut self, slow: bool) -> Result<()> {
