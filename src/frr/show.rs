@@ -3,11 +3,7 @@
 //! Reads what bgpd and bfdd of FRR 8 to 10 print. What is not there counts as nothing, and what is not known is passed
 //! over: a neighbour with a field too many, or without an address, must not hide the others.
 
-use crate::{
-    config::Neighbor,
-    names::Word,
-    net::Family,
-};
+use crate::{config::Neighbor, names::Word, net::Family};
 use ipnet::IpNet;
 use serde_json::{Map, Value};
 use std::{
@@ -183,9 +179,8 @@ pub fn details(text: &str) -> Result<BTreeMap<Peering, Details>, ShowError> {
 
 fn detail(peer: &Value) -> Details {
     let families = peer.get("addressFamilyInfo").into_iter().flat_map(members);
-    let sum = |name: &str| {
-        families.clone().map(|(_, family)| number(family, name)).fold(0, u64::saturating_add)
-    };
+    let sum =
+        |name: &str| families.clone().map(|(_, family)| number(family, name)).fold(0, u64::saturating_add);
     let why = string(peer, "lastResetDueTo");
     let notification = string(peer, "lastNotificationReason");
     let reason = match notification.is_empty() || !why.contains("otification") {
@@ -219,8 +214,7 @@ fn detail(peer: &Value) -> Details {
 /// # Errors
 /// When it is no JSON.
 pub fn bfd(text: &str) -> Result<BTreeMap<Peering, Bfd>, ShowError> {
-    let read =
-        |peer: &Value| Bfd { state: string(peer, "status"), diagnostic: string(peer, "diagnostic") };
+    let read = |peer: &Value| Bfd { state: string(peer, "status"), diagnostic: string(peer, "diagnostic") };
     Ok(bfd_peers(&parse(text)?).map(|(peering, peer)| (peering, read(peer))).collect())
 }
 
@@ -334,10 +328,7 @@ mod tests {
             let all = details(text).unwrap();
             assert_eq!(all.len(), 5, "{version}");
             let left = &all[&at(None, "172.20.0.2")];
-            assert_eq!(
-                left.reason, "BGP Notification received: Cease/Administrative Shutdown",
-                "{version}"
-            );
+            assert_eq!(left.reason, "BGP Notification received: Cease/Administrative Shutdown", "{version}");
             assert!(left.bfd.is_some(), "{version}");
             assert!(left.messages.sent > left.messages.keepalives_sent, "{version}: {left:?}");
             assert!(left.messages.opens_sent > 0 && left.messages.updates_sent > 0, "{version}");
@@ -364,7 +355,8 @@ mod tests {
 
     #[test]
     fn what_a_peer_was_told() {
-        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<BTreeSet<IpNet>>();
+        let nets =
+            |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<BTreeSet<IpNet>>();
         for (version, text) in captured!("advertised-v4.txt") {
             let expected = nets(&["10.0.0.0/8", "10.9.9.0/32", "192.168.0.0/16"]);
             assert_eq!(advertised(text), expected, "{version}");

@@ -11,9 +11,11 @@ mod directory;
 mod manifest;
 pub(super) mod naming;
 mod problems;
+mod states;
 mod status;
 
 pub use problems::write as write_problems;
+pub use states::run as write_states;
 
 use super::{
     observe::{Change, Observed, Role},

@@ -10,7 +10,7 @@ mod look;
 mod vty;
 
 pub use file::write;
-pub use look::{Meant, Seen, Told, look};
+pub use look::{Meant, Seen, Told, look, running_config};
 pub use vty::{Answer, Vty};
 
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};

@@ -2,6 +2,7 @@
 
 pub mod events;
 mod raw;
+pub mod states;
 pub mod watch;
 pub mod write;
 

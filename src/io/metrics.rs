@@ -87,7 +87,7 @@ pub type Layer2 = Box<dyn Fn() -> BTreeMap<IpAddr, Layer2Counts> + Send>;
 struct State {
     pools: BTreeMap<PoolName, PoolUse>,
     node: Option<NodeName>,
-    announced: Vec<Announced>,
+    announced: Arc<[Announced]>,
     problems: BTreeMap<Kind, i64>,
     layer2: Option<Layer2>,
     frr: Option<Frr>,
@@ -181,12 +181,14 @@ impl Metrics {
         lock(&self.state).pools = pools;
     }
 
-    /// What this node announces now; the series of others go.
-    pub fn announced(&self, mut announced: Vec<Announced>) {
+    /// What this node announces now, in order; the series of others go.
+    pub fn announced(&self, mut announced: Vec<Announced>) -> Arc<[Announced]> {
         // A status may name an address twice; a series may be there only once.
         announced.sort_unstable();
         announced.dedup();
-        lock(&self.state).announced = announced;
+        let announced: Arc<[Announced]> = announced.into();
+        lock(&self.state).announced = Arc::clone(&announced);
+        announced
     }
 
     /// Where the counts of the wire are.

@@ -34,9 +34,9 @@ pub(super) struct Announcer {
     /// What FRR refused, of what it was last told, and of what it is being told.
     refused: Problems,
     refusing: Problems,
-    plan: Plan,
+    plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
-    before: Option<Plan>,
+    before: Option<Arc<Plan>>,
     built: Option<Built>,
     /// Whether there was a pass.
     decided: bool,
@@ -65,7 +65,7 @@ impl Announcer {
             unfit: Problems::default(),
             refused: Problems::default(),
             refusing: Problems::default(),
-            plan: Plan::default(),
+            plan: Arc::default(),
             before: None,
             built: None,
             decided: false,
@@ -98,7 +98,7 @@ impl Announcer {
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
         let model = if self.me.frr { Some(self.build(&plan)) } else { self.cannot_speak(&plan) };
         // The first pass finds what was announced before a restart: that is no news.
-        let before = std::mem::replace(&mut self.plan, plan);
+        let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
         Some(Desired { l2: Arc::new(self.plan.l2.clone()), frr: model.map(Arc::new) })
     }
@@ -168,6 +168,18 @@ impl Announcer {
         }
         let owner = self.built.as_ref().and_then(|built| built.owner(subject));
         vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
+    }
+
+    /// The plan of the last pass.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
+    }
+
+    /// What FRR refused, and what is wrong with everything else.
+    pub(super) fn refusals(&self) -> (&Problems, Problems) {
+        let mut other = self.misread.clone();
+        other.extend(self.unfit.clone());
+        (&self.refused, other)
     }
 
     /// What is announced: Service, protocol, address, in that order.

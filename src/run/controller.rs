@@ -6,12 +6,14 @@ use super::{
     report::Told,
     serve::{self, send_if_new},
     source::{self, Attached},
+    states,
 };
 use crate::{
     io::{
         metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
+        states::Configuration,
         write::{Refused, Wrote},
     },
     world::Class,
@@ -45,7 +47,9 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
     let Attached { mut changes, writer, events, client } =
         source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
     let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
-    let missing = serve::start(common, Role::Controller, client, &metrics, &mut tasks).await?;
+    let missing = serve::start(common, Role::Controller, client.clone(), &metrics, &mut tasks).await?;
+    let pod = common.pod_name.clone();
+    let configured = states::configured(client, common.namespace.clone(), pod, &mut tasks);
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
@@ -101,6 +105,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         news.into_iter().for_each(|event| events.publish(event));
         told.tell_with(&allocator.problems, || allocator.complaints());
         metrics.config(&allocator.problems);
+        send_if_new(&configured, Some(Configuration::of(&allocator.problems)));
         metrics.pools(allocator.pools());
     }
 }

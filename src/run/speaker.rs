@@ -6,6 +6,7 @@ use super::{
     report::{self, Told},
     serve::{self, send_if_new},
     source::{self, Attached},
+    states::{self, Meaning},
 };
 use crate::{
     frr::{self as frr_room, Model},
@@ -16,6 +17,7 @@ use crate::{
         metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
         settings::{self, LogLevel},
+        states::Configuration,
     },
     names::ServiceKey,
     plan::{Protocol, Viewpoint},
@@ -51,7 +53,9 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let dropped = metrics.events_dropped.clone();
     let Attached { mut changes, events, client, .. } =
         source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
-    let missing = serve::start(common, Role::Speaker, client, &metrics, &mut tasks).await?;
+    let missing = serve::start(common, Role::Speaker, client.clone(), &metrics, &mut tasks).await?;
+    let (mean, configured) = states::start(&settings, client, &metrics, &mut tasks);
+    let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
     let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
@@ -83,6 +87,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                     Report::Applied { lines, .. } => {
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);
+                        means.applied = means.applied.saturating_add(1);
                         announcer.applied();
                     }
                     Report::Connected { .. } | Report::Unreachable { .. } => {}
@@ -106,13 +111,19 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             // Only now, so that nothing that is told delays what is done.
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
-            metrics.announced(announcer.announced().map(announced).collect());
+            means.announced = metrics.announced(announcer.announced().map(announced).collect());
+            means.plan = announcer.plan();
         }
         send_if_new(&missing, serve::waiting_for(&announcer.observed));
         if announcer.observed.synced() {
             let problems = announcer.problems();
             told.tell(&problems);
             metrics.config(&problems);
+            send_if_new(&configured, Some(Configuration::of(&problems)));
+            let (refused, other) = announcer.refusals();
+            means.reload = states::in_words(refused);
+            means.conversion = states::in_words(&other);
+            send_if_new(&mean, Some(means.clone()));
         }
     }
 }

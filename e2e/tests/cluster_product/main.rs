@@ -6,5 +6,6 @@
 mod allocation;
 mod restart;
 mod schema;
+mod states;
 mod traffic;
 mod world;

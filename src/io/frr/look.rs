@@ -86,7 +86,8 @@ const IDLE: &str = "Idle";
 ///
 /// Cancelled at any time, nothing is left behind: it changes nothing.
 pub async fn look(dir: PathBuf, mut meant: watch::Receiver<Arc<Meant>>, to: watch::Sender<Arc<Seen>>) {
-    let mut watcher = Watcher { bgp: Line::new(&dir, "bgpd.vty"), bfd: Line::new(&dir, "bfdd.vty"), ..Watcher::default() };
+    let mut watcher =
+        Watcher { bgp: Line::new(&dir, "bgpd.vty"), bfd: Line::new(&dir, "bfdd.vty"), ..Watcher::default() };
     while !to.is_closed() {
         let wanted = meant.borrow_and_update().clone();
         watcher.look(&wanted).await;
@@ -215,7 +216,8 @@ impl Watcher {
 
     async fn look_at_bfd(&mut self, slow: bool) -> Result<()> {
         // Most nodes have no BFD session, and need not be asked all the time whether that is still so.
-        let any = !self.seen.bfd.is_empty() || self.seen.details.values().any(|details| details.bfd.is_some());
+        let any =
+            !self.seen.bfd.is_empty() || self.seen.details.values().any(|details| details.bfd.is_some());
         if any || slow {
             self.seen.bfd = show::bfd(&self.bfd.ask("show bfd peers json").await?)?;
         }
@@ -224,6 +226,18 @@ impl Watcher {
         }
         Ok(())
     }
+}
+
+/// What bgpd and bfdd run, one after the other.
+///
+/// # Errors
+/// When bgpd does not answer.
+pub async fn running_config(dir: &Path) -> Result<String> {
+    let mut all = String::new();
+    all += &Line::new(dir, "bgpd.vty").ask("show running-config").await?;
+    // a node without BFD may do without bfdd
+    all += &Line::new(dir, "bfdd.vty").ask("show running-config").await.unwrap_or_default();
+    Ok(all)
 }
 
 /// A connection to one daemon, made when it is needed.
@@ -248,11 +262,13 @@ impl Line {
         let answer = async {
             let vty = match vty {
                 Some(vty) => vty,
-                none => none.insert(Vty::open(path).await.with_context(|| format!("connect to {}", path.display()))?),
+                none => none
+                    .insert(Vty::open(path).await.with_context(|| format!("connect to {}", path.display()))?),
             };
             vty.ask(&[question]).await?.pop().context("no answer")
         };
-        let answer = timeout(SILENCE, answer).await.with_context(|| format!("no answer to `{question}`"))??;
+        let answer =
+            timeout(SILENCE, answer).await.with_context(|| format!("no answer to `{question}`"))??;
         // 1 is a warning, such as that there is no such neighbour any more: nothing, said in words.
         match answer.code {
             0 | 1 => Ok(answer.text),
