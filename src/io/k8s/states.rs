@@ -39,6 +39,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The shortest and the longest pause after a failure.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// Two that write the same object, each what it thinks right, must not do so as fast as they can.
+const CONTEST: Duration = Duration::from_secs(1);
+
 /// How long a kind without a CRD is left alone.
 const MISSING: Duration = Duration::from_secs(300);
 
@@ -117,6 +120,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
         seen: BTreeSet::new(),
         listed: false,
         dirty: BTreeSet::new(),
+        contested: BTreeSet::new(),
         busy: BTreeSet::new(),
         trouble: Trouble::default(),
     };
@@ -126,6 +130,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
     let mut deaf: Option<Instant> = None;
     // the requests are
     let mut rest: Option<Instant> = None;
+    let mut contest: Option<Instant> = None;
     loop {
         if keeper.listed && rest.is_none() {
             while requests.len() < CONCURRENCY
@@ -150,7 +155,12 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
             }
             event = events.next(), if deaf.is_none() => match event {
                 None => anyhow::bail!("the watch of {} ended", resource.kind),
-                Some(Ok(event)) => keeper.note(event),
+                Some(Ok(event)) => {
+                    keeper.note(event);
+                    if contest.is_none() && !keeper.contested.is_empty() {
+                        contest = Some(after(CONTEST));
+                    }
+                }
                 Some(Err(error)) => deaf = Some(after(keeper.trouble.watch(&resource, &error))),
             },
             Some(done) = requests.join_next() => {
@@ -161,6 +171,10 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
             }
             () = until(deaf) => deaf = None,
             () = until(rest) => rest = None,
+            () = until(contest) => {
+                contest = None;
+                keeper.dirty.append(&mut keeper.contested);
+            }
         }
     }
 }
@@ -192,6 +206,8 @@ struct Keeper<K: Kind> {
     listed: bool,
     /// Keys to look at.
     dirty: BTreeSet<K::Key>,
+    /// Keys that somebody else changed, or that were listed: looked at only after [`CONTEST`].
+    contested: BTreeSet<K::Key>,
     /// Keys of requests in flight.
     busy: BTreeSet<K::Key>,
     trouble: Trouble,
@@ -216,13 +232,17 @@ impl<K: Kind> Keeper<K> {
             Event::Init => self.seen.clear(),
             Event::InitApply(object) => {
                 self.seen.extend(object.metadata.name.clone());
-                self.saw(&object);
+                let key = self.saw(&object);
+                self.dirty.extend(key);
             }
-            Event::Apply(object) => self.saw(&object),
+            Event::Apply(object) => {
+                let key = self.saw(&object);
+                self.contested.extend(key);
+            }
             Event::Delete(object) => {
                 if let (Some((key, _)), Some(name)) = (K::read(&object.object), &object.metadata.name) {
                     self.forget(&key, name);
-                    self.dirty.insert(key);
+                    self.contested.insert(key);
                 }
             }
             Event::InitDone => {
@@ -242,16 +262,18 @@ impl<K: Kind> Keeper<K> {
         }
     }
 
-    /// Takes in an object as the API server shows it, unless it is older than what is known of it.
-    fn saw(&mut self, object: &Raw) {
-        let Some((key, body)) = K::read(&object.object) else { return };
-        let Some(name) = object.metadata.name.clone() else { return };
+    /// Takes in an object as the API server shows it, unless it is not newer than what is known of it; its key where
+    /// it is.
+    fn saw(&mut self, object: &Raw) -> Option<K::Key> {
+        let (key, body) = K::read(&object.object)?;
+        let name = object.metadata.name.clone()?;
         let version = object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0);
         let objects = self.there.entry(key.clone()).or_default();
-        if objects.get(&name).is_none_or(|known| known.version <= version) {
+        let news = objects.get(&name).is_none_or(|known| known.version < version || version == 0);
+        news.then(|| {
             objects.insert(name, There { version, body });
-            self.dirty.insert(key);
-        }
+            key
+        })
     }
 
     fn forget(&mut self, key: &K::Key, name: &str) {
@@ -298,7 +320,7 @@ impl<K: Kind> Keeper<K> {
         self.busy.remove(&key);
         self.dirty.insert(key.clone());
         match (result, act) {
-            (Ok(Some(object)), _) => self.saw(&object),
+            (Ok(Some(object)), _) => drop(self.saw(&object)),
             (Ok(None) | Err(Fault::Gone), Act::Delete(name)) => self.forget(&key, &name),
             // somebody deleted it in the meantime: it is made again
             (Err(Fault::Gone), Act::Say(name, _)) => self.forget(&key, &name),
