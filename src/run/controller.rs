@@ -6,7 +6,7 @@ use super::{
     report::Told,
     serve::{self, send_if_new},
     source::{self, Attached},
-    states,
+    states::{self, Controlled},
 };
 use crate::{
     io::{
@@ -19,7 +19,7 @@ use crate::{
     world::Class,
 };
 use anyhow::Context;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
 /// The shortest and the longest pause before failed writes are tried again.
@@ -48,8 +48,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
     let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
     let missing = serve::start(common, Role::Controller, client.clone(), &metrics, &mut tasks).await?;
-    let pod = common.pod_name.clone();
-    let configured = states::configured(client, common.namespace.clone(), pod, &mut tasks);
+    let Controlled { configured, pools } = states::controlled(client, common, &mut tasks);
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
@@ -106,6 +105,9 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         told.tell_with(&allocator.problems, || allocator.complaints());
         metrics.config(&allocator.problems);
         send_if_new(&configured, Some(Configuration::of(&allocator.problems)));
-        metrics.pools(allocator.pools());
+        let used = allocator.pools();
+        let status = used.iter().map(|(name, pool)| (name.clone(), states::in_use(pool))).collect();
+        send_if_new(&pools, Some(Arc::new(status)));
+        metrics.pools(used);
     }
 }

@@ -2,17 +2,18 @@
 //! that is told holds up what is done.
 
 use crate::{
+    api::IPAddressPoolStatus,
     config::Problems,
     frr::show::{Peering, Summary},
     io::{
         files,
         frr::{self, Meant, Seen, Told},
         k8s::states::{self as objects, Writer},
-        metrics::{Announced, Metrics, Shown},
-        settings::{Source, Speaker},
+        metrics::{Announced, Metrics, PoolUse, Shown},
+        settings::{Common, Source, Speaker},
         states::{Configuration, NodeState, Services, SessionState, Sessions, States},
     },
-    names::PeerName,
+    names::{PeerName, PoolName},
     net::{Family, prefix_of},
     plan::{Plan, Protocol},
 };
@@ -32,6 +33,9 @@ use tokio::{
 
 /// Between two rounds: what comes meanwhile is taken together.
 const PACE: Duration = Duration::from_millis(100);
+
+/// Between two statuses of pools.
+const POOL_PACE: Duration = Duration::from_secs(1);
 
 /// Between two looks at FRR's running configuration, which is long.
 const CONFIG_PACE: Duration = Duration::from_secs(30);
@@ -100,7 +104,8 @@ pub(super) fn start(
             tasks.spawn(async move { files::write_states(&dir, node, states).await });
         }
         (Source::Api(_), Some(client)) => {
-            let (namespace, pod) = (settings.common.namespace.clone(), settings.common.pod_name.clone());
+            let namespace = settings.common.namespace.clone();
+            let pod = (settings.common.pod_name.clone(), settings.common.pod_uid.clone());
             tasks.spawn(async move { write(client, &namespace, node, pod, states, configuration).await });
         }
         (Source::Api(_), None) => {}
@@ -114,11 +119,11 @@ async fn write(
     client: Client,
     namespace: &str,
     node: crate::names::NodeName,
-    pod: Option<String>,
+    pod: (Option<String>, Option<String>),
     states: States,
     configuration: watch::Receiver<Option<Configuration>>,
 ) -> anyhow::Result<()> {
-    let writer = Writer::of(&client, namespace, node, pod.as_deref()).await;
+    let writer = Writer::of(&client, namespace, node, (pod.0.as_deref(), pod.1.as_deref())).await;
     let mut writers = JoinSet::new();
     let (frr, forward) = single(states.frr);
     writers.spawn(forward);
@@ -131,26 +136,69 @@ async fn write(
     Err(super::ended(&mut writers).await)
 }
 
-/// The writer of the controller's ConfigurationState among `tasks`, where there is an API server; the sender says what
-/// it must be.
-pub(super) fn configured(
+/// What a controller says.
+pub(super) struct Controlled {
+    /// Whether the configuration is taken.
+    pub(super) configured: watch::Sender<Option<Configuration>>,
+    /// How much of each pool is in use.
+    pub(super) pools: watch::Sender<Option<Arc<BTreeMap<PoolName, IPAddressPoolStatus>>>>,
+}
+
+/// The writers of what a controller says among `tasks`, where there is an API server.
+pub(super) fn controlled(
     client: Option<Client>,
-    namespace: String,
-    pod: Option<String>,
+    common: &Common,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> watch::Sender<Option<Configuration>> {
-    let (say, configuration) = watch::channel(None);
+) -> Controlled {
+    let (configured, configuration) = watch::channel(None);
+    let (pools, in_use) = watch::channel(None);
+    let (namespace, pod, uid) = (common.namespace.clone(), common.pod_name.clone(), common.pod_uid.clone());
     if let Some(client) = client {
         tasks.spawn(async move {
-            let writer = Writer::of(&client, &namespace, "".into(), pod.as_deref()).await;
+            let pod = (pod.as_deref(), uid.as_deref());
+            let writer = Writer::of(&client, &namespace, "".into(), pod).await;
             let (configured, forward) = single(configuration);
+            let (in_use, slowly) = paced(in_use);
             let mut writers = JoinSet::new();
             writers.spawn(forward);
+            writers.spawn(slowly);
+            writers.spawn(objects::run::<objects::PoolInUse>(client.clone(), writer.clone(), in_use));
             writers.spawn(objects::run::<objects::Configured>(client, writer, configured));
             Err(super::ended(&mut writers).await)
         });
     }
-    say
+    Controlled { configured, pools }
+}
+
+/// How full a pool is, as its status has it.
+pub(super) fn in_use(pool: &PoolUse) -> IPAddressPoolStatus {
+    let PoolUse { capacity, in_use } = pool;
+    IPAddressPoolStatus {
+        assigned_ipv4: in_use.v4,
+        assigned_ipv6: in_use.v6,
+        available_ipv4: capacity.v4.saturating_sub(in_use.v4).max(0),
+        available_ipv6: capacity.v6.saturating_sub(in_use.v6).max(0),
+    }
+}
+
+/// The same, at most once a second: every status of a pool comes back to the controller as a change of the pool.
+fn paced<T: Clone + Send + Sync + 'static>(
+    mut from: watch::Receiver<Option<T>>,
+) -> (watch::Receiver<Option<T>>, impl Future<Output = anyhow::Result<()>>) {
+    let (to, all) = watch::channel(None);
+    let forward = async move {
+        loop {
+            let new = from.borrow_and_update().clone();
+            if new.is_some() {
+                to.send_replace(new);
+                sleep(POOL_PACE).await;
+            }
+            if from.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    (all, forward)
 }
 
 type One<T> = watch::Receiver<Option<Arc<BTreeMap<(), T>>>>;

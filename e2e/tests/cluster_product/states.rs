@@ -28,9 +28,7 @@ fn a_service_has_a_status_for_each_node_with_the_peers_that_were_told() -> Resul
     world.service("said", &["metallb.io/address-pool: routed"])?;
     world.addressed("said")?;
     let of = |node: &str| {
-        format!(
-            "metallb.io/service-name=said,metallb.io/service-namespace=default,metallb.io/node={node}"
-        )
+        format!("metallb.io/service-name=said,metallb.io/service-namespace=default,metallb.io/node={node}")
     };
     for node in ["n1", "n2"] {
         let told = |object: &Value| {
@@ -130,7 +128,10 @@ fn the_configuration_is_taken_or_not_in_metallbs_words() -> Result<()> {
         let status = object.get("status").context("no status")?;
         ensure!(status["result"] == "Invalid" && status["errorSummary"] == wanted, "{status}");
         let condition = &status["conditions"][0];
-        ensure!(condition["type"] == "configReconcilerValid" && condition["status"] == "False", "{condition}");
+        ensure!(
+            condition["type"] == "configReconcilerValid" && condition["status"] == "False",
+            "{condition}"
+        );
         ensure!(condition["reason"] == "ConfigurationError" && condition["message"] == wanted, "{condition}");
         Ok(true)
     })?;
@@ -140,7 +141,12 @@ fn the_configuration_is_taken_or_not_in_metallbs_words() -> Result<()> {
         Ok(object.pointer("/status/result") == Some(&json!("Valid")))
     })?;
     let managers = world.kubectl().run(&[
-        "-n", SYSTEM, "get", "configurationstates", "--show-managed-fields", "-o",
+        "-n",
+        SYSTEM,
+        "get",
+        "configurationstates",
+        "--show-managed-fields",
+        "-o",
         "jsonpath={.items[*].metadata.managedFields[*].manager}",
     ])?;
     ensure!(managers.contains("poolReconciler") && managers.contains("configReconciler"), "{managers}");

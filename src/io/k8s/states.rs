@@ -1,4 +1,4 @@
-//! The writer of states: objects that only we write, one for each thing that is said, until they are as they should be.
+//! The writer of states: objects that only we write, and the status of users' pools, one for each thing that is said, until they are as they should be.
 //!
 //! One task per kind compares what is wanted with what a watch shows and brings the one to the other: made, patched,
 //! deleted, and made again when somebody else deletes them. Only what differs is written, newest first: a state that
@@ -6,7 +6,7 @@
 
 mod kinds;
 
-pub use kinds::{BgpSession, Configured, Frr, ServiceBgp};
+pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp};
 
 use super::{brief, raw::Raw};
 use crate::{io::states::after, names::NodeName};
@@ -57,18 +57,38 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// With the Pod `pod` as the owner of everything, if there is one that may be read.
-    pub async fn of(client: &Client, namespace: &str, node: NodeName, pod: Option<&str>) -> Self {
+    /// With the Pod of this name and uid as the owner of everything. Where only the name is known, as in MetalLB's
+    /// manifests, the API server is asked.
+    pub async fn of(
+        client: &Client,
+        namespace: &str,
+        node: NodeName,
+        pod: (Option<&str>, Option<&str>),
+    ) -> Self {
         let mut writer = Self { node, namespace: namespace.to_owned(), owner: None };
-        let Some(pod) = pod else { return writer };
+        let owner = |name: &str, uid: &str| {
+            Some(json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}))
+        };
+        let pod = match pod {
+            (Some(name), Some(uid)) => {
+                writer.owner = owner(name, uid);
+                return writer;
+            }
+            (Some(name), None) => name,
+            (None, _) => return writer,
+        };
         match timeout(DEADLINE, Api::<core::Pod>::namespaced(client.clone(), namespace).get(pod)).await {
             Ok(Ok(found)) => {
                 let uid = found.metadata.uid.unwrap_or_default();
-                writer.owner = Some(json!({"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": uid}));
+                writer.owner = owner(pod, &uid);
             }
             Ok(Err(fault)) => {
                 let fault = brief(&fault);
-                tracing::warn!(pod, fault, "states have no owner: our ServiceAccount needs get on pods");
+                tracing::warn!(
+                    pod,
+                    fault,
+                    "states have no owner: METALLB_POD_UID is not set, and our ServiceAccount may not get pods"
+                );
             }
             Err(_) => tracing::warn!(pod, "states have no owner: no answer to who our Pod is"),
         }
@@ -87,6 +107,8 @@ pub trait Kind: Send + Sync + 'static {
     fn resource() -> ApiResource;
     /// Whether it is in our namespace.
     const NAMESPACED: bool = true;
+    /// Whether they are ours to make and to delete, or somebody else's, on which we only say something.
+    const OURS: bool = true;
     /// Who applies the status on the server's side; without, it is patched.
     fn manager(_: &Writer) -> Option<&'static str> {
         None
@@ -300,11 +322,12 @@ impl<K: Kind> Keeper<K> {
     fn act(&self, key: &K::Key, wanted: Option<&K::Body>) -> Option<Act<K::Body>> {
         let mut objects = self.there.get(key).into_iter().flatten();
         match (wanted, objects.next()) {
+            (None, _) | (Some(_), None) if !K::OURS => None,
             (None, first) => first.map(|(name, _)| Act::Delete(name.clone())),
             (Some(_), None) => Some(Act::Make),
             (Some(body), Some((name, there))) => match objects.next() {
-                Some((twin, _)) => Some(Act::Delete(twin.clone())),
-                None => (there.body.as_ref() != Some(body)).then(|| Act::Say(name.clone(), body.clone())),
+                Some((twin, _)) if K::OURS => Some(Act::Delete(twin.clone())),
+                _ => (there.body.as_ref() != Some(body)).then(|| Act::Say(name.clone(), body.clone())),
             },
         }
     }

@@ -6,9 +6,10 @@ use crate::{
     config::Neighbor,
     frr::show::{DEFAULT, Peering},
     io::states::{Configuration, NodeState, SessionState},
-    names::{PeerName, ServiceKey, Word},
+    names::{PeerName, PoolName, ServiceKey, Word},
 };
 use kube::{api::ApiResource, runtime::watcher};
+use serde::Deserialize as _;
 use serde_json::{Value, json};
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -161,6 +162,37 @@ impl Kind for Frr {
     }
 }
 
+/// How much of a pool is in use: said on the users' own objects, by the controller.
+#[derive(Debug)]
+pub enum PoolInUse {}
+
+impl Kind for PoolInUse {
+    type Key = PoolName;
+    type Body = api::IPAddressPoolStatus;
+    const OURS: bool = false;
+
+    fn resource() -> ApiResource {
+        ApiResource::erase::<api::IPAddressPool>(&())
+    }
+
+    fn selection(_: &Writer) -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    fn metadata(_: &Writer, key: &PoolName) -> Value {
+        json!({"name": key.as_str()})
+    }
+
+    fn status(_: &Writer, _: &PoolName, body: &Self::Body) -> Value {
+        json!(body)
+    }
+
+    fn read(object: &Value) -> Option<(PoolName, Option<Self::Body>)> {
+        let status = object.get("status").and_then(|status| Self::Body::deserialize(status).ok());
+        Some((text(object, "/metadata/name")?.into(), status))
+    }
+}
+
 /// Whether we take the configuration: one object per program.
 #[derive(Debug)]
 pub enum Configured {}
@@ -284,6 +316,13 @@ mod tests {
             );
             assert_eq!(BgpSession::read(&state), Some((key, Some(body.clone()))));
         }
+        let used = api::IPAddressPoolStatus { assigned_ipv4: 1, available_ipv4: 9, ..Default::default() };
+        let pool = object::<PoolInUse>(&me, &"p".into(), &used);
+        assert_eq!(PoolInUse::read(&pool), Some(("p".into(), Some(used))));
+        assert_eq!(
+            pool["status"],
+            json!({"assignedIPv4": 1, "assignedIPv6": 0, "availableIPv4": 9, "availableIPv6": 0})
+        );
         let node =
             Arc::new(NodeState { running: "x".into(), conversion: "success".into(), reload: "y".into() });
         assert_eq!(Frr::read(&object::<Frr>(&me, &(), &node)), Some(((), Some(node))));
