@@ -53,7 +53,7 @@ pub(crate) fn before(row: &Row, number: u8, node: &str) -> Vec<Value> {
             },
         ]);
     }
-    if row.trigger == Trigger::Arrives(Part::Profile) {
+    if row.trigger == Trigger::Arrives(Part::Profile) || row.takes_the_peer() {
         parts.push(Part::Peer);
     }
     let late = |part: &Part| row.trigger == Trigger::Arrives(*part);
