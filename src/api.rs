@@ -13,6 +13,8 @@ mod l2;
 mod peer;
 mod pool;
 mod schema;
+mod state;
+mod status;
 
 pub use bgp::*;
 pub use duration::{Duration, DurationError};
@@ -20,6 +22,8 @@ pub use frr::*;
 pub use l2::*;
 pub use peer::*;
 pub use pool::*;
+pub use state::*;
+pub use status::*;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
@@ -36,6 +40,11 @@ pub fn crds() -> Vec<(String, CustomResourceDefinition)> {
         IPAddressPool::crd(),
         L2Advertisement::crd(),
         FRRConfiguration::crd(),
+        BGPSessionState::crd(),
+        FRRNodeState::crd(),
+        ConfigurationState::crd(),
+        ServiceBGPStatus::crd(),
+        ServiceL2Status::crd(),
     ]
     .into_iter()
     .map(|crd| (format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural), schema::publish(crd)))

@@ -18,6 +18,7 @@ mod range;
 mod raw;
 mod read;
 mod render;
+pub mod show;
 
 pub use build::{Built, Elsewhere, Home, build};
 pub use class::{Class, ClassId};

@@ -14,5 +14,6 @@ pub mod metrics;
 pub mod observe;
 pub mod settings;
 mod socket;
+pub mod states;
 pub mod telemetry;
 pub mod write;

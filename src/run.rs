@@ -14,6 +14,7 @@ mod report;
 mod serve;
 mod source;
 pub mod speaker;
+mod states;
 
 use crate::io::settings::Ineffective;
 use anyhow::Context;

@@ -68,8 +68,11 @@ fn names_columns_and_subresources() {
         bgpadvertisements/v1beta1 IPAddressPools=.spec.ipAddressPools:string | IPAddressPool Selectors=.spec.ipAddressPoolSelectors:string | Peers=.spec.peers:string | Node Selectors=.spec.nodeSelectors:string 10
         bgppeers/v1beta2 Address=.spec.peerAddress:string | ASN=.spec.peerASN:string | BFD Profile=.spec.bfdProfile:string | Multi Hops=.spec.ebgpMultiHop:string
         communities/v1beta1 
+        configurationstates/v1beta1 Result=.status.result:string | ErrorSummary=.status.errorSummary:string | Age=.metadata.creationTimestamp:date
         ipaddresspools/v1beta1 Auto Assign=.spec.autoAssign:boolean | Avoid Buggy IPs=.spec.avoidBuggyIPs:boolean | Addresses=.spec.addresses:string
-        l2advertisements/v1beta1 IPAddressPools=.spec.ipAddressPools:string | IPAddressPool Selectors=.spec.ipAddressPoolSelectors:string | Interfaces=.spec.interfaces:string | Node Selectors=.spec.nodeSelectors:string 10"#]]
+        l2advertisements/v1beta1 IPAddressPools=.spec.ipAddressPools:string | IPAddressPool Selectors=.spec.ipAddressPoolSelectors:string | Interfaces=.spec.interfaces:string | Node Selectors=.spec.nodeSelectors:string 10
+        servicebgpstatuses/v1beta1 Node=.status.node:string | Service Name=.status.serviceName:string | Service Namespace=.status.serviceNamespace:string
+        servicel2statuses/v1beta1 Allocated Node=.status.node:string | Service Name=.status.serviceName:string | Service Namespace=.status.serviceNamespace:string"#]]
     .assert_eq(&all.join("\n"));
 }
 

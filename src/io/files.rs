@@ -12,10 +12,12 @@ mod drain;
 mod manifest;
 pub(super) mod naming;
 mod problems;
+mod states;
 mod status;
 
 pub use drain::drain;
 pub use problems::write as write_problems;
+pub use states::run as write_states;
 
 use super::{
     observe::{Change, Observed, Role},

@@ -8,10 +8,12 @@
 mod drift;
 mod file;
 mod link;
+mod look;
 mod raw;
 mod vty;
 
 pub use file::write;
+pub use look::{Meant, Seen, Told, look, running_config};
 pub use vty::{Answer, Vty};
 
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};

@@ -4,6 +4,10 @@
 //! snapshot or is read when somebody scrapes, so a series goes with the thing that it is about. The text is the
 //! classic one (version 0.0.4): MetalLB has counters without `_total`, which OpenMetrics cannot say.
 
+mod frr;
+
+pub use frr::{Frr, Shown};
+
 use crate::{
     config::{Kind, Problems},
     frr::Daemon,
@@ -86,10 +90,11 @@ pub type Layer2 = Box<dyn Fn() -> BTreeMap<IpAddr, Layer2Counts> + Send>;
 struct State {
     pools: BTreeMap<PoolName, PoolUse>,
     node: Option<NodeName>,
-    announced: Vec<Announced>,
+    announced: Arc<[Announced]>,
     frr_up: BTreeMap<Daemon, bool>,
     problems: BTreeMap<Kind, i64>,
     layer2: Option<Layer2>,
+    frr: Option<Frr>,
 }
 
 impl fmt::Debug for State {
@@ -152,6 +157,7 @@ impl Metrics {
                 );
                 lock(&state).node = Some(node);
                 r.register_collector(Box::new(Announcements(Arc::clone(&state))));
+                r.register_collector(Box::new(frr::Sessions(Arc::clone(&state))));
             }
         }
         r.register_collector(Box::new(Faults(Arc::clone(&state))));
@@ -186,12 +192,14 @@ impl Metrics {
         lock(&self.state).pools = pools;
     }
 
-    /// What this node announces now; the series of others go.
-    pub fn announced(&self, mut announced: Vec<Announced>) {
+    /// What this node announces now, in order; the series of others go.
+    pub fn announced(&self, mut announced: Vec<Announced>) -> Arc<[Announced]> {
         // A status may name an address twice; a series may be there only once.
         announced.sort_unstable();
         announced.dedup();
-        lock(&self.state).announced = announced;
+        let announced: Arc<[Announced]> = announced.into();
+        lock(&self.state).announced = Arc::clone(&announced);
+        announced
     }
 
     /// Whether a daemon of FRR is there, from the first time that this is known.
@@ -202,6 +210,11 @@ impl Metrics {
     /// Where the counts of the wire are.
     pub fn layer2(&self, read: Layer2) {
         lock(&self.state).layer2 = Some(read);
+    }
+
+    /// Where what FRR says of its sessions is.
+    pub fn frr(&self, read: Frr) {
+        lock(&self.state).frr = Some(read);
     }
 
     /// Everything, for a scrape.

@@ -71,6 +71,8 @@ pub struct Common {
     pub namespace: String,
     /// Our Pod.
     pub pod_name: Option<String>,
+    /// Its uid, where somebody says so.
+    pub pod_uid: Option<String>,
     /// The port of `/metrics`; `None` for no metrics.
     pub port: Option<u16>,
     /// The port of `/healthz` and `/readyz`; `None` for neither.
@@ -334,6 +336,7 @@ fn common(
         source,
         namespace,
         pod_name: text(flags.pod_name).or_else(|| env(from, "METALLB_POD_NAME")),
+        pod_uid: env(from, "METALLB_POD_UID"),
         port: Some(flags.port).filter(|port| *port != 0),
         health_port: Some(flags.health_probe_port).filter(|port| *port != 0),
         log_level: flags.log_level,

@@ -39,9 +39,9 @@ pub(super) struct Announcer {
     /// What FRR refused, of what it was last told, and of what it is being told.
     refused: Problems,
     refusing: Problems,
-    plan: Plan,
+    plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
-    before: Option<Plan>,
+    before: Option<Arc<Plan>>,
     built: Option<Built>,
     /// Those of users' FRRConfigurations that are from Secrets.
     passwords: config::Passwords,
@@ -81,7 +81,7 @@ impl Announcer {
             unfit: Problems::default(),
             refused: Problems::default(),
             refusing: Problems::default(),
-            plan: Plan::default(),
+            plan: Arc::default(),
             before: None,
             built: None,
             passwords: config::Passwords::new(),
@@ -142,7 +142,7 @@ impl Announcer {
             None => (self.cannot_speak(&plan), None),
         };
         // The first pass finds what was announced before a restart: that is no news.
-        let before = std::mem::replace(&mut self.plan, plan);
+        let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
         let l2 = Arc::new(self.plan.l2.clone());
         let leaving = self.me.leave != Leave::Staying;
@@ -278,6 +278,18 @@ impl Announcer {
             return users;
         }
         vec![owner.unwrap_or_else(|| ObjectRef { kind: Kind::Node, name: self.me.node.to_string() })]
+    }
+
+    /// The plan of the last pass.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan)
+    }
+
+    /// What FRR refused, and what is wrong with everything else.
+    pub(super) fn refusals(&self) -> (&Problems, Problems) {
+        let mut other = self.misread.clone();
+        other.extend(self.unfit.clone());
+        (&self.refused, other)
     }
 
     /// What is announced: Service, protocol, address, in that order.

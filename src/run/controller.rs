@@ -6,18 +6,20 @@ use super::{
     report::Told,
     serve::{self, send_if_new},
     source::{self, Attached},
+    states::{self, Controlled},
 };
 use crate::{
     io::{
         metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
+        states::Configuration,
         write::{Refused, Wrote},
     },
     world::Class,
 };
 use anyhow::Context;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::Instant};
 
 /// The shortest and the longest pause before failed writes are tried again.
@@ -49,7 +51,8 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
     let Attached { mut changes, writer, events, client } =
         source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
     let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
-    let missing = serve::start(common, Role::Controller, client, &metrics, &mut tasks).await?;
+    let missing = serve::start(common, Role::Controller, client.clone(), &metrics, &mut tasks).await?;
+    let Controlled { configured, pools } = states::controlled(client, common, &mut tasks);
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);
     let mut allocator = Allocator::new(class, observed);
@@ -107,6 +110,10 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         news.into_iter().for_each(|event| events.publish(event));
         told.tell_with(&allocator.problems, || allocator.complaints());
         metrics.config(&allocator.problems);
-        metrics.pools(allocator.pools());
+        send_if_new(&configured, Some(Configuration::of(&allocator.problems)));
+        let used = allocator.pools();
+        let status = used.iter().map(|(name, pool)| (name.clone(), states::in_use(pool))).collect();
+        send_if_new(&pools, Some(Arc::new(status)));
+        metrics.pools(used);
     }
 }

@@ -7,6 +7,7 @@ use super::{
     report::{self, Told},
     serve::{self, send_if_new},
     source::{self, Attached},
+    states::{self, Meaning},
 };
 use crate::{
     api::FRRConfiguration,
@@ -19,6 +20,7 @@ use crate::{
         metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
+        states::Configuration,
     },
     names::ServiceKey,
     plan::{Leave, Protocol, Viewpoint},
@@ -57,7 +59,9 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let Attached { mut changes, events, client, .. } =
         source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
     let write_object = start_frr_k8s(&settings, client.as_ref(), &mut tasks);
-    let missing = serve::start(common, Role::Speaker, client, &metrics, &mut tasks).await?;
+    let missing = serve::start(common, Role::Speaker, client.clone(), &metrics, &mut tasks).await?;
+    let (mean, configured) = states::start(&settings, client, &metrics, &mut tasks);
+    let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
     let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
@@ -102,6 +106,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                     Report::Applied { lines, .. } => {
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);
+                        means.applied = means.applied.saturating_add(1);
                         announcer.applied();
                     }
                     Report::Connected { daemon, .. } => {
@@ -141,7 +146,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             // Only now, so that nothing that is told delays what is done.
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
-            metrics.announced(announcer.announced().map(announced).collect());
+            means.announced = metrics.announced(announcer.announced().map(announced).collect());
+            means.plan = announcer.plan();
         }
         let mut waiting = serve::waiting_for(&announcer.observed);
         if let Some(model) = run_frr.borrow().as_deref() {
@@ -152,6 +158,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             let problems = announcer.problems();
             told.tell(&problems);
             metrics.config(&problems);
+            send_if_new(&configured, Some(Configuration::of(&problems)));
+            let (refused, other) = announcer.refusals();
+            means.reload = states::in_words(refused);
+            means.conversion = states::in_words(&other);
+            send_if_new(&mean, Some(means.clone()));
         }
     }
 }

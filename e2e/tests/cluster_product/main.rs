@@ -7,5 +7,6 @@ mod allocation;
 mod restart;
 mod schema;
 mod session;
+mod states;
 mod traffic;
 mod world;

@@ -53,7 +53,7 @@ pub(crate) fn before(row: &Row, number: u8, node: &str) -> Vec<Value> {
             },
         ]);
     }
-    if matches!(row.trigger, Trigger::Arrives(Part::Profile | Part::Secret)) {
+    if matches!(row.trigger, Trigger::Arrives(Part::Profile | Part::Secret)) || row.takes_the_peer() {
         parts.push(Part::Peer);
     }
     let late = |part: &Part| row.trigger == Trigger::Arrives(*part);

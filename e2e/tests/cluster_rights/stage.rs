@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     bins,
     cluster::{ADMIN_TOKEN, Identity, Kubectl, Right, SYSTEM},
-    fabric::{LAN, Node},
+    fabric::{LAN, Node, Segment},
     netns::Net,
     process::Running,
     tor, wait,
@@ -45,13 +45,14 @@ impl<'a> Stage<'a> {
     /// the right.
     pub(crate) fn prove(&self) -> Result<()> {
         self.set()?;
+        self.unsay()?;
         let program = self.start()?;
         self.waits(&program)?;
         self.pull(&program)?;
         // what is tried again and again: the try that counts came when everything else was there
         let tries = match self.row.trigger {
             Trigger::Start | Trigger::Arrives(_) => self.refusals()?,
-            Trigger::Again(_) | Trigger::Asked => 0,
+            Trigger::Again(_) | Trigger::Asked | Trigger::Deleted | Trigger::Goes => 0,
         };
         program.wait_for(DEADLINE, "the API server to refuse it", || {
             Ok((self.refusals()? > tries).then_some(()))
@@ -69,7 +70,7 @@ impl<'a> Stage<'a> {
             Ok(self.has_outcome(&program)?.then_some(()))
         })?;
         program.kill()?;
-        if self.row.is_v6() {
+        if self.row.is_v6() && !self.row.takes_the_peer() {
             // the next row of this node may be about the same router
             self.kubectl().run(&["-n", SYSTEM, "delete", "bgppeer", &self.id])?;
         }
@@ -98,7 +99,7 @@ impl<'a> Stage<'a> {
     fn waits(&self, program: &Running) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/readyz", self.identity().health_port());
         let wanted = match self.row.verb {
-            "list" => {
+            "list" if !self.says() => {
                 let kind = kind(self.row.resource)?;
                 format!("not ready, waiting for: the list of {kind} objects\n")
             }
@@ -116,6 +117,17 @@ impl<'a> Stage<'a> {
         match self.row.trigger {
             Trigger::Start => Ok(()),
             Trigger::Asked => self.has_outcome(program).map(drop),
+            Trigger::Deleted => {
+                wait::until_true(DEADLINE, "something said", || self.is_said())?;
+                self.unsay()
+            }
+            Trigger::Goes => {
+                wait::until_true(DEADLINE, "something said", || self.is_said())?;
+                match self.row.takes_the_peer() {
+                    true => self.kubectl().run(&["-n", SYSTEM, "delete", "bgppeer", &self.id]).map(drop),
+                    false => self.show(None),
+                }
+            }
             Trigger::Again(times) => (0..times).try_for_each(|_| self.give_address()),
             Trigger::Arrives(Part::Addresses) => self.show(Some(self.address)),
             Trigger::Arrives(Part::NamespaceLabel) => self.label("namespace", "default", "rights=open"),
@@ -161,6 +173,12 @@ impl<'a> Stage<'a> {
                 let count = |event: &Value| event.get("count").and_then(Value::as_u64).unwrap_or_default();
                 Ok(manifest::list(&events, "/items").any(|event| count(event) >= times))
             }
+            Outcome::Said => self.is_said(),
+            Outcome::Unsaid => Ok(self.said()?.is_empty()),
+            Outcome::Used => {
+                let pool = self.kubectl().get(&["-n", SYSTEM, "ipaddresspool", &self.id])?;
+                Ok(pool.pointer("/status/assignedIPv4").and_then(Value::as_u64) == Some(1))
+            }
             Outcome::Scrape => Ok(scrape(self.net(), self.identity().port, ADMIN_TOKEN)? == "200"),
             Outcome::Password => {
                 let config = self.lane.frr.vtysh("show running-config")?;
@@ -173,6 +191,53 @@ impl<'a> Stage<'a> {
                 Ok(metrics.contains(r#"ferrolb_problems{kind="FRRConfiguration"} 1"#))
             }
         }
+    }
+
+    /// Whether the right is about what programs say about themselves.
+    const fn says(&self) -> bool {
+        matches!(self.row.outcome, Outcome::Said | Outcome::Unsaid)
+    }
+
+    fn is_said(&self) -> Result<bool> {
+        let said = self.said()?;
+        Ok(!said.is_empty() && said.iter().all(|object| object.get("status").is_some()))
+    }
+
+    /// What was said about the Service, about the sessions of the node (the peer's that goes), about its FRR, or by the
+    /// program about itself.
+    fn said(&self) -> Result<Vec<Value>> {
+        let (kind, node) = (self.row.kind(), self.node.name());
+        let name = match kind.split('.').next() {
+            Some("frrnodestates") => Some(node.to_owned()),
+            Some("configurationstates") => Some(match self.row.program {
+                Program::Controller => "controller".to_owned(),
+                Program::Speaker => format!("speaker-{node}"),
+            }),
+            _ => None,
+        };
+        let selector = match (name, kind.starts_with("service"), self.row.takes_the_peer()) {
+            (Some(name), ..) => format!("--field-selector=metadata.name={name}"),
+            (None, true, _) => format!("--selector=metallb.io/service-name={}", self.id),
+            (None, false, goes) => {
+                let ip = Segment::Tor.v6(1).segments().map(|part| format!("{part:04x}")).join("-");
+                let peer = if goes { format!(",frrk8s.metallb.io/peer={ip}") } else { String::new() };
+                format!("--selector=frrk8s.metallb.io/node={node}{peer}")
+            }
+        };
+        let all = self.kubectl().get(&["-n", SYSTEM, &kind, &selector])?;
+        Ok(manifest::list(&all, "/items").cloned().collect())
+    }
+
+    /// What is said is deleted, by somebody else.
+    fn unsay(&self) -> Result<()> {
+        if !self.says() {
+            return Ok(());
+        }
+        for object in self.said()? {
+            let name = object.pointer("/metadata/name").and_then(Value::as_str).context("no name")?;
+            self.kubectl().run(&["-n", SYSTEM, "delete", &self.row.kind(), name])?;
+        }
+        Ok(())
     }
 
     fn is_addressed(&self) -> Result<bool> {
@@ -188,6 +253,9 @@ impl<'a> Stage<'a> {
     fn is_told(&self, program: &Running) -> Result<()> {
         let right = match self.row.verb {
             "list" | "watch" => format!("list and watch {}\"", self.row.qualified()),
+            _ if self.says() || self.row.outcome == Outcome::Used => {
+                format!("needs create, delete and patch on {} and their status", self.row.kind())
+            }
             _ => format!("needs {}", needs(self.row.resource)?),
         };
         program.wait_for(DEADLINE, &format!("the log to name the right: {right}"), || {

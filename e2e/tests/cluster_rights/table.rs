@@ -5,13 +5,13 @@
 
 use ferrolb_e2e::cluster::Right;
 
-use Outcome::{Address, Event, Password, Reply, Reported, Route, Scrape, Warned};
+use Outcome::{Address, Event, Password, Reply, Reported, Route, Said, Scrape, Unsaid, Used, Warned};
 use Part::{
     Addresses, Advertisement, Alias, Extras, FrrConfiguration, L2Advertisement, NamespaceLabel, NodeLabel,
     Peer, Pool, Profile, Secret, Service, Slice,
 };
 use Program::{Controller, Speaker};
-use Trigger::{Again, Arrives, Asked, Start};
+use Trigger::{Again, Arrives, Asked, Deleted, Goes, Start};
 
 /// Whose right it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,10 @@ pub(crate) enum Trigger {
     Again(u8),
     /// Somebody asks for the outcome.
     Asked,
+    /// Somebody else deletes what was said.
+    Deleted,
+    /// What was said something about goes: the Service's address, or the peer.
+    Goes,
 }
 
 /// What is looked for, from outside.
@@ -87,6 +91,12 @@ pub(crate) enum Outcome {
     Password,
     /// The program's log tells of the text for FRR.
     Warned,
+    /// The object of the right's kind is there, with a status: of the Service, of the node, or of the program.
+    Said,
+    /// It is not there any more.
+    Unsaid,
+    /// The status of the row's pool says that its address is in use.
+    Used,
 }
 
 /// One right, and what depends on it.
@@ -113,9 +123,24 @@ impl Row {
         format!("{}.{}", self.resource, self.group).trim_end_matches('.').to_owned()
     }
 
-    /// Whether the outcome needs an IPv6 session: a peer that comes late must not be the one of all other rows.
+    /// Whether the outcome needs an IPv6 session: a peer that comes or goes must not be the one of all other rows.
     pub(crate) fn is_v6(&self) -> bool {
-        matches!(self.trigger, Arrives(Peer | Profile))
+        matches!(self.trigger, Arrives(Peer | Profile)) || self.takes_the_peer()
+    }
+
+    /// Whether it is a peer that goes.
+    pub(crate) fn takes_the_peer(&self) -> bool {
+        self.trigger == Goes && self.resource == "bgpsessionstates"
+    }
+
+    /// Whether another controller would do it: there is one object for all of them.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.program == Controller && self.resource.starts_with("configurationstates")
+    }
+
+    /// The kind of objects that it is about, without their status.
+    pub(crate) fn kind(&self) -> String {
+        format!("{}.{}", self.resource.trim_end_matches("/status"), self.group)
     }
 }
 
@@ -130,6 +155,7 @@ const fn row(
 }
 
 const METALLB: &str = "metallb.io";
+const FRRK8S: &str = "frrk8s.metallb.io";
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
 /// The table. The rows of one program are begun in this order, so that those that wait longest come first.
@@ -144,6 +170,11 @@ pub(crate) const TABLE: &[Row] = &[
     row(Controller, ("patch", "services/status", ""), Start, Address, "no Service gets an address"),
     row(Controller, ("create", "events", ""), Again(1), Event(1), "no event tells of an address"),
     row(Controller, ("patch", "events", ""), Again(2), Event(2), "an event that comes again is not counted"),
+    row(Controller, ("patch", "ipaddresspools/status", METALLB), Start, Used, "nobody learns how full a pool is"),
+    row(Controller, ("list", "configurationstates", METALLB), Start, Said, "nobody learns whether the pools are taken"),
+    row(Controller, ("watch", "configurationstates", METALLB), Deleted, Said, "a deleted ConfigurationState does not come back"),
+    row(Controller, ("create", "configurationstates", METALLB), Start, Said, "nobody learns whether the pools are taken"),
+    row(Controller, ("patch", "configurationstates/status", METALLB), Start, Said, "nobody learns whether the pools are taken"),
     row(Controller, ("create", "tokenreviews", REVIEWS[0]), Asked, Scrape, "nobody may scrape"),
     row(Controller, ("create", "subjectaccessreviews", REVIEWS[1]), Asked, Scrape, "nobody may scrape"),
 
@@ -173,6 +204,24 @@ pub(crate) const TABLE: &[Row] = &[
     row(Speaker, ("list", "frrconfigurations", "frrk8s.metallb.io"), Start, Route, "no route"),
     row(Speaker, ("create", "events", ""), Again(1), Event(1), "no event tells who announces"),
     row(Speaker, ("patch", "events", ""), Again(2), Event(2), "an event that comes again is not counted"),
+    row(Speaker, ("watch", "servicebgpstatuses", METALLB), Deleted, Said, "a deleted ServiceBGPStatus does not come back"),
+    row(Speaker, ("list", "servicebgpstatuses", METALLB), Start, Said, "nobody learns who was told of a Service"),
+    row(Speaker, ("create", "servicebgpstatuses", METALLB), Start, Said, "nobody learns who was told of a Service"),
+    row(Speaker, ("patch", "servicebgpstatuses/status", METALLB), Start, Said, "nobody learns who was told of a Service"),
+    row(Speaker, ("delete", "servicebgpstatuses", METALLB), Goes, Unsaid, "a Service without an address is still said to be told"),
+    row(Speaker, ("watch", "bgpsessionstates", FRRK8S), Deleted, Said, "a deleted BGPSessionState does not come back"),
+    row(Speaker, ("list", "bgpsessionstates", FRRK8S), Start, Said, "nobody learns how a session is"),
+    row(Speaker, ("create", "bgpsessionstates", FRRK8S), Start, Said, "nobody learns how a session is"),
+    row(Speaker, ("patch", "bgpsessionstates/status", FRRK8S), Start, Said, "nobody learns how a session is"),
+    row(Speaker, ("delete", "bgpsessionstates", FRRK8S), Goes, Unsaid, "a session without a peer still has a state"),
+    row(Speaker, ("watch", "frrnodestates", FRRK8S), Deleted, Said, "a deleted FRRNodeState does not come back"),
+    row(Speaker, ("list", "frrnodestates", FRRK8S), Start, Said, "nobody learns what FRR runs"),
+    row(Speaker, ("create", "frrnodestates", FRRK8S), Start, Said, "nobody learns what FRR runs"),
+    row(Speaker, ("patch", "frrnodestates/status", FRRK8S), Start, Said, "nobody learns what FRR runs"),
+    row(Speaker, ("watch", "configurationstates", METALLB), Deleted, Said, "a deleted ConfigurationState does not come back"),
+    row(Speaker, ("list", "configurationstates", METALLB), Start, Said, "nobody learns whether the configuration is taken"),
+    row(Speaker, ("create", "configurationstates", METALLB), Start, Said, "nobody learns whether the configuration is taken"),
+    row(Speaker, ("patch", "configurationstates/status", METALLB), Start, Said, "nobody learns whether the configuration is taken"),
     row(Speaker, ("create", "tokenreviews", REVIEWS[0]), Asked, Scrape, "nobody may scrape"),
     row(Speaker, ("create", "subjectaccessreviews", REVIEWS[1]), Asked, Scrape, "nobody may scrape"),
 ];

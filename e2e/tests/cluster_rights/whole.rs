@@ -28,6 +28,11 @@ kind: L2Advertisement
 metadata: {name: whole, namespace: metallb-system}
 spec: {ipAddressPools: [whole], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]}
 ---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: whole, namespace: metallb-system}
+spec: {ipAddressPools: [whole], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]}
+---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: default}
@@ -37,11 +42,22 @@ spec:
   ports: [{port: 80, targetPort: 8080}]
 ";
 
+const PEER: &str = "apiVersion: metallb.io/v1beta2
+kind: BGPPeer
+metadata: {name: whole, namespace: metallb-system}
+spec:
+  myASN: 64512
+  peerASN: 64999
+  peerAddress: 172.31.1.99
+  nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}]
+";
+
 /// Doing everything once needs nothing that is not granted, uses all that is, and the accounts have nothing else.
 #[test]
 fn every_right_is_used_and_none_is_missing() -> Result<()> {
     let world = world()?;
     let cluster = &world.cluster;
+    let alone = crate::lock(&crate::CONTROLLERS);
     let controller = cluster.start_controller()?;
     let node = cluster.fabric().node(WHOLE)?;
     let speaker = cluster.start_speaker(node, &world.whole)?;
@@ -59,6 +75,16 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
         assert_eq!(scrape(net, PORT, "nobody")?, "401", "{}", net.role());
         assert_eq!(scrape(net, PORT, ADMIN_TOKEN)?, "200", "{}", net.role());
     }
+    // a peer that goes takes its session with it, and that its state
+    cluster.kubectl().apply(&PEER)?;
+    let sessions = || {
+        let node = "frrk8s.metallb.io/node=n1";
+        let all = cluster.kubectl().get(&["-n", SYSTEM, "bgpsessionstates", "-l", node])?;
+        Ok::<_, anyhow::Error>(manifest::list(&all, "/items").count())
+    };
+    wait::until_true(DEADLINE, "the state of another session", || Ok(sessions()? > 1))?;
+    cluster.kubectl().run(&["-n", SYSTEM, "delete", "bgppeer", "whole"])?;
+    wait::until_true(DEADLINE, "the state to go", || Ok(sessions()? == 1))?;
     for account in ["controller", "speaker"] {
         // the last requests may still be on their way
         wait::until_true(DEADLINE, "every granted right to be used", || {
@@ -71,6 +97,7 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
     }
     controller.kill()?;
     metallbs_role_is_enough(cluster)?;
+    drop(alone);
     drop(speaker);
     Ok(())
 }
