@@ -37,12 +37,13 @@ demo-down: ## take down what `make demo KEEP=1` or a crash left up
 
 cluster: setup build ## a real Kubernetes of three nodes with FerroLB installed, in namespaces; Ctrl-C ends it
 	@sh e2e/cluster/build.sh > /dev/null
+	@sh e2e/images/build.sh > /dev/null
 	@target/debug/lab cluster
 
 cluster-down: demo-down ## take down what `make cluster` left up
 
 images: setup ## controller, speaker and FRR images by buildah, with their sizes
-	@sh e2e/images/build.sh --sizes
+	@FERROLB_COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude '*') sh e2e/images/build.sh --sizes
 
 release: ## optimised controller, speaker and ferrolb
 	$(CARGO) build --release --workspace --bins

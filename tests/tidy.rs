@@ -153,6 +153,24 @@ fn there_is_one_tls_provider() {
     assert!(!lock.contains("name = \"aws-lc-rs\""), "a second rustls provider: rustls would pick neither");
 }
 
+/// A builder with a cache compiles once for both images as long as they are told the same.
+#[test]
+fn the_two_dockerfiles_compile_alike() {
+    let compile = |component: &str| {
+        let text = read(&root().join(format!("Dockerfile.{component}")));
+        let begin = text.find("ARG RUST=").unwrap_or_default();
+        let end = text.find("FROM compiled AS binaries").unwrap_or_default();
+        let part = text.get(begin..end).unwrap_or_default();
+        // what stands before the next stage is that stage's own comment
+        part.lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    let controller = compile("controller");
+    assert!(controller.contains("AS dependencies") && controller.contains("AS compiled"), "{controller}");
+    assert_eq!(controller, compile("speaker"));
+}
+
 /// Does `line` name the crate's module `room` (`crate::room`, or `room` inside `use crate::{…}`)?
 fn mentions(line: &str, room: &str) -> bool {
     let single = [":", ";", " ", ","].iter().any(|end| line.contains(&format!("crate::{room}{end}")));

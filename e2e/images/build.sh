@@ -4,7 +4,8 @@
 #
 # The images are those of the Dockerfiles, with two replacements, so that no registry is needed: their Debian base is a
 # root made of Debian packages, and the binaries are built here, by the same command, with this checkout's target
-# directory as the cache. Cold this takes about five minutes on two cores.
+# directory as the cache. Cold this takes about five minutes on two cores. With FERROLB_COMMIT the binaries name that
+# commit; the tests do without, since every commit would compile them anew.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -25,6 +26,8 @@ mkdir -p "$cache/archives"
 # one build at a time, whoever asks
 exec 9>"$cache/lock"
 flock 9
+# what a build that was killed left behind
+rm -rf "$cache"/building.*
 # what the nodes unpack of them, of earlier contents
 find "$cache/stores" -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} + 2>/dev/null || true
 work=$(mktemp -d "$cache/building.XXXXXX")

@@ -134,6 +134,17 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("`{command}` answered {text:?}"))
     }
 
+    /// What the probe of its container finds when it is to wait a second: nothing, or the fault.
+    ///
+    /// # Errors
+    /// When it cannot be run.
+    pub fn check(&self) -> Result<Option<String>> {
+        let check = Spawn::new(bins::checkout()?.join("frr/check")).env("FRR_CONFIG_DIR", &self.config_dir);
+        let output = check.env("FRR_VTY_DIR", &self.vty_dir).env("FRR_CHECK_LIMIT", "1").output()?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((!output.status.success()).then_some(said))
+    }
+
     /// Stops it, as its container would be stopped.
     ///
     /// # Errors

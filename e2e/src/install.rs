@@ -19,7 +19,7 @@ mod store;
 pub mod witness;
 mod workload;
 
-use std::{path::Path, thread};
+use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 use serde_json::Value;
@@ -104,9 +104,19 @@ impl Installation {
     /// # Errors
     /// When they are not, within a minute; the message holds what `kubectl describe` says of them.
     pub fn wait_for_pods(&self, namespace: &str, labels: &str, count: usize) -> Result<Vec<Value>> {
+        self.wait_longer_for_pods(PATIENCE, namespace, labels, count)
+    }
+
+    fn wait_longer_for_pods(
+        &self,
+        patience: Duration,
+        namespace: &str,
+        labels: &str,
+        count: usize,
+    ) -> Result<Vec<Value>> {
         let kubectl = self.cluster.kubectl();
         let what = format!("{count} Pods {labels} to be Ready");
-        let ready = wait::until(PATIENCE, &what, || {
+        let ready = wait::until(patience, &what, || {
             let list = kubectl.get(&["-n", namespace, "pods", "-l", labels])?;
             let pods = list.get("items").and_then(Value::as_array).cloned().unwrap_or_default();
             Ok((pods.len() == count && pods.iter().all(|pod| condition(pod, "Ready"))).then_some(pods))

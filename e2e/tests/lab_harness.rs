@@ -1,6 +1,6 @@
 //! The lab itself, without the product: what the other lab tests take for granted.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fs, net::IpAddr, time::Duration};
 
 use anyhow::Result;
 use ferrolb_e2e::{
@@ -139,6 +139,29 @@ fn a_dead_daemon_ends_frr_and_a_restart_loads_frr_conf() -> Result<()> {
     let again = Frr::resume(&fabric.warden, &node.net)?;
     assert_eq!(again.vtysh("show running-config")?, before);
     assert!(again.process().stop()?.success(), "an orderly end is a success");
+    Ok(())
+}
+
+/// The probe of FRR's container names the daemon that hangs, or that nobody can ask, and is content otherwise.
+#[test]
+fn a_hanging_daemon_is_found_and_named() -> Result<()> {
+    let fabric = Fabric::create(1)?;
+    let node = &fabric.nodes[0];
+    let frr = Frr::start(&fabric.warden, &node.net, Listens::No, &conf(node))?;
+    assert_eq!(frr.check()?, None);
+    for daemon in ["zebra", "bgpd", "bfdd"] {
+        let pid = frr.daemon_pid(daemon)?.to_string();
+        Spawn::new("kill").args(["-STOP", &pid]).text()?;
+        let fault = frr.check()?;
+        Spawn::new("kill").args(["-CONT", &pid]).text()?;
+        let expected = format!("frr/check: no answer of {daemon} (vtysh ended with 124)\n");
+        assert_eq!(fault, Some(expected));
+        assert_eq!(frr.check()?, None);
+    }
+    fs::remove_file(frr.vty_dir().join("bfdd.vty"))?;
+    assert_eq!(frr.check()?.as_deref(), Some("frr/check: no answer of bfdd (vtysh ended with 0)\n"));
+    frr.stop()?;
+    assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd")));
     Ok(())
 }
 

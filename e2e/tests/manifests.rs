@@ -1,5 +1,5 @@
 //! `manifests/ferrolb.yaml` and `manifests/ferrolb-l2.yaml` are what kustomize makes of `manifests/overlays`, of this
-//! version; this fails when they are stale.
+//! version, which fails when they are stale; and they say what others rely on.
 //!
 //! `make manifests` renews them.
 
@@ -7,6 +7,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 use ferrolb_e2e::{bins, cluster::kustomize};
+use serde_json::{Value, json};
 
 const OVERLAYS: [(&str, &str); 2] = [("frr", "ferrolb.yaml"), ("l2", "ferrolb-l2.yaml")];
 
@@ -30,6 +31,96 @@ fn the_manifests_are_made_of_their_overlays() -> Result<()> {
         } else if fs::read_to_string(&path).unwrap_or_default() != made {
             bail!("manifests/{file} is stale; renew it with `make manifests`");
         }
+    }
+    Ok(())
+}
+
+/// The names, labels, ports and accounts that other software looks for, and what keeps an installation at work: who may
+/// be pushed away, how many stop at once, and who notices that something hangs.
+#[test]
+fn the_manifests_keep_their_contract() -> Result<()> {
+    for (overlay, file) in OVERLAYS {
+        let text = fs::read_to_string(bins::checkout()?.join("manifests").join(file))?;
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).context("decode the manifest")?;
+        let find = |kind: &str, name: &str| {
+            let is = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+            objects.iter().find(is).with_context(|| format!("{file} has no {kind} {name}"))
+        };
+        let namespace = find("Namespace", "metallb-system")?;
+        assert_eq!(namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"], "privileged");
+        for (kind, name, component) in
+            [("Deployment", "controller", "controller"), ("DaemonSet", "speaker", "speaker")]
+        {
+            let workload = find(kind, name)?;
+            find("ServiceAccount", name)?;
+            let labels = json!({"app": "metallb", "component": component});
+            assert_eq!(workload["metadata"]["labels"], labels);
+            assert_eq!(workload["metadata"]["namespace"], "metallb-system");
+            assert_eq!(workload["spec"]["selector"]["matchLabels"], labels);
+            let template = &workload["spec"]["template"];
+            assert_eq!(template["metadata"]["labels"], labels);
+            let annotations = &template["metadata"]["annotations"];
+            assert_eq!(annotations["kubectl.kubernetes.io/default-container"], name);
+            assert_eq!(annotations["prometheus.io/scrape"], "true");
+            assert_eq!(annotations["prometheus.io/port"], "7472");
+            assert_eq!(template["spec"]["serviceAccountName"], name);
+            assert_eq!(template["spec"]["nodeSelector"], json!({"kubernetes.io/os": "linux"}));
+            let containers = template["spec"]["containers"].as_array().context("no containers")?;
+            let main = &containers[0];
+            assert_eq!(main["name"], name);
+            assert_eq!(main["ports"], json!([{"name": "metricshttps", "containerPort": 7472}]));
+            for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+                let get = &main[probe]["httpGet"];
+                assert_eq!((&get["path"], &get["port"]), (&json!(path), &json!(17472)), "{name} {probe}");
+                let numbers = ["periodSeconds", "timeoutSeconds", "failureThreshold"];
+                assert_eq!(numbers.map(|number| &main[probe][number]), [10, 1, 3], "{name} {probe}");
+            }
+            for container in containers {
+                let (context, what) = (&container["securityContext"], &container["name"]);
+                assert!(container["livenessProbe"].is_object(), "nobody notices when {what} hangs");
+                assert_eq!(context["allowPrivilegeEscalation"], false, "{what}");
+                assert_eq!(context["readOnlyRootFilesystem"], true, "{what}");
+                assert_eq!(context["capabilities"]["drop"], json!(["ALL"]), "{what}");
+                assert!(context["privileged"].is_null(), "{what}");
+            }
+        }
+
+        let controller = &find("Deployment", "controller")?["spec"];
+        assert_eq!(controller["strategy"], json!({"type": "Recreate"}));
+        let pod = &controller["template"]["spec"];
+        assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+        assert_eq!(pod["topologySpreadConstraints"][0]["topologyKey"], "kubernetes.io/hostname");
+        // one that is deleted is another one at once
+        assert_eq!(pod["terminationGracePeriodSeconds"], 0);
+        let budget = &find("PodDisruptionBudget", "controller")?["spec"];
+        assert_eq!(budget["selector"], controller["selector"]);
+        assert_eq!(budget["maxUnavailable"], 1);
+
+        let speaker = &find("DaemonSet", "speaker")?["spec"];
+        let one = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+        assert_eq!(speaker["updateStrategy"], one);
+        let pod = &speaker["template"]["spec"];
+        assert_eq!(pod["priorityClassName"], "system-node-critical");
+        assert_eq!(pod["hostNetwork"], true);
+        assert_eq!(pod["terminationGracePeriodSeconds"], 2);
+        // its node's own taints and no others: `kubectl taint` keeps it away
+        let tolerated: Vec<&Value> = pod["tolerations"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|toleration| &toleration["key"])
+            .collect();
+        assert_eq!(
+            tolerated,
+            ["node-role.kubernetes.io/master", "node-role.kubernetes.io/control-plane"],
+            "{file}"
+        );
+        let containers = pod["containers"].as_array().context("no containers")?;
+        let names: Vec<&Value> = containers.iter().map(|container| &container["name"]).collect();
+        assert_eq!(names, if overlay == "frr" { vec!["speaker", "frr"] } else { vec!["speaker"] });
+        let frr = containers.get(1).map(|frr| (&frr["startupProbe"]["exec"], &frr["livenessProbe"]["exec"]));
+        let check = json!({"command": ["/usr/share/ferrolb/frr/check"]});
+        assert!(frr.is_none_or(|probes| probes == (&check, &check)), "{frr:?}");
     }
     Ok(())
 }

@@ -10,14 +10,18 @@ use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+/// The most that a connection may take to come about. Where the API server's host is away and nobody refuses, this is
+/// also how often it is looked for.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// A client for the API of `kubeconfig`, else of `KUBECONFIG`, else of the cluster that we run in. Sends nothing yet.
 ///
 /// # Errors
 /// When there is no such configuration, or it cannot be read.
 pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
-    let config = match kubeconfig {
+    let mut config = match kubeconfig {
         None => Config::infer().await.context("find the Kubernetes API")?,
         Some(file) => {
             let read = Kubeconfig::read_from(file).with_context(|| format!("read {}", file.display()))?;
@@ -26,6 +30,7 @@ pub async fn client(kubeconfig: Option<&Path>) -> anyhow::Result<Client> {
                 .with_context(|| format!("find the Kubernetes API in {}", file.display()))?
         }
     };
+    config.connect_timeout = Some(CONNECT);
     let url = config.cluster_url.clone();
     Client::try_from(config).with_context(|| format!("make a client for {url}"))
 }

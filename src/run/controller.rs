@@ -23,6 +23,10 @@ use tokio::{task::JoinSet, time::Instant};
 /// The shortest and the longest pause before failed writes are tried again.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// The longest where nobody refused: an API server that was away is found again within seconds, and costs nothing
+/// while it is.
+const AWAY: Duration = Duration::from_secs(5);
+
 /// Everything that can happen to the controller.
 enum Event {
     Changed(Change),
@@ -64,12 +68,14 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         match event {
             Event::Changed(change) => allocator.observe(change),
             Event::Wrote(answer) => {
-                let failed = matches!(answer.result, Err(Refused::Forbidden(_) | Refused::Failed(_)));
+                let away = matches!(answer.result, Err(Refused::Failed(_)));
+                let failed = away || matches!(answer.result, Err(Refused::Forbidden(_)));
                 metrics.update_errors.inc_by(u64::from(failed));
                 let Answered { again, events: news } = allocator.wrote(answer);
                 news.into_iter().for_each(|event| events.publish(event));
                 if again {
-                    retry = retry.or_else(|| Some(super::after(pause)));
+                    let longest = if away { AWAY } else { RETRY.1 };
+                    retry = retry.or_else(|| Some(super::after(pause.min(longest))));
                 } else {
                     pause = RETRY.0;
                 }

@@ -42,13 +42,11 @@ pub fn run(tell: &mut dyn FnMut(&str)) -> Result<()> {
         tell(&format!("{container:<10} {most}"));
         memory.push(most.now);
     }
+    let retracted = life::retract(&installation, (&routers.0, &routers.1), &addresses)?;
+    tell(&format!("BGPAdvertisements deleted: no route at a router after {:.1} s", retracted.as_secs_f64()));
     installation.uninstall("ferrolb.yaml", None)?;
-    let (flat, routed) = life::gone(&installation, (&routers.0, &routers.1), &addresses)?;
-    tell(&format!(
-        "uninstalled: no answer on the flat segment after {:.1} s, no route at a router after {:.1} s",
-        flat.as_secs_f64(),
-        routed.as_secs_f64()
-    ));
+    let (flat, _) = life::gone(&installation, (&routers.0, &routers.1), &addresses)?;
+    tell(&format!("uninstalled: no answer on the flat segment after {:.1} s", flat.as_secs_f64()));
     let failed = |what: &str| -> usize {
         let steps = seen.iter().filter(|seen| seen.step.starts_with(what));
         steps.map(|seen| seen.bgp.failed + seen.l2.failed).sum()

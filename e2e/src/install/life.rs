@@ -11,7 +11,7 @@ use super::{
     witness::{Seen, Witness},
 };
 use crate::{
-    cluster::PATIENCE,
+    cluster::{PATIENCE, SYSTEM},
     fabric::LAN,
     lab::prefix,
     neighbour, objects, pod,
@@ -114,10 +114,7 @@ pub fn happenings(
         it.wait_for_rollout("daemonset/speaker")
     })?;
     during("API server away", &mut |it| it.cluster.without_api(|| rest(api_away)))?;
-    during("API server back", &mut |it| {
-        it.wait_for_nodes()?;
-        WORKLOADS.iter().try_for_each(|workload| it.wait_for_rollout(workload))
-    })?;
+    during("API server back", &mut |it| it.wait_for_followers())?;
     Ok(all)
 }
 
@@ -135,7 +132,7 @@ fn rest(time: Duration) -> Result<()> {
 /// When something is left.
 pub fn gone(
     installation: &Installation,
-    (tor, bird): (&FrrTor, &BirdTor),
+    routers: (&FrrTor, &BirdTor),
     addresses: &Addresses,
 ) -> Result<(Duration, Duration)> {
     let (start, fabric) = (wait::now(), installation.cluster.fabric());
@@ -147,15 +144,47 @@ pub fn gone(
         })?;
     }
     let flat = start.elapsed();
+    unrouted(routers, addresses)?;
+    let routed = start.elapsed();
+    unanswered(installation, addresses)?;
+    Ok((flat, routed))
+}
+
+/// Deletes the BGPAdvertisements, as one does who takes a FerroLB away for good from routers that would wait for it,
+/// and says how long it took until no router had a route.
+///
+/// # Errors
+/// When something is left.
+pub fn retract(
+    installation: &Installation,
+    routers: (&FrrTor, &BirdTor),
+    addresses: &Addresses,
+) -> Result<Duration> {
+    let start = wait::now();
+    installation.cluster.kubectl().run(&["-n", SYSTEM, "delete", "bgpadvertisements.metallb.io", "--all"])?;
+    unrouted(routers, addresses)?;
+    let routed = start.elapsed();
+    unanswered(installation, addresses)?;
+    Ok(routed)
+}
+
+fn unrouted((tor, bird): (&FrrTor, &BirdTor), addresses: &Addresses) -> Result<()> {
     for ip in &addresses.routed {
         let prefix = prefix(*ip);
         // a router keeps the routes of one that said it would be back, for as long as it was told to
         wait::until_true(Duration::from_mins(3), &format!("{prefix} to leave the routers"), || {
             Ok(tor.next_hops(&prefix)?.is_empty() && bird.next_hops(&prefix)?.is_empty())
         })?;
-        ensure!(pod::fetch(&fabric.remote, *ip, objects::PORT).is_err(), "{ip} still answers");
     }
-    Ok((flat, start.elapsed()))
+    Ok(())
+}
+
+fn unanswered(installation: &Installation, addresses: &Addresses) -> Result<()> {
+    for ip in &addresses.routed {
+        let answer = pod::fetch(&installation.cluster.fabric().remote, *ip, objects::PORT);
+        ensure!(answer.is_err(), "{ip} still answers");
+    }
+    Ok(())
 }
 
 fn first(ips: &[IpAddr]) -> Result<IpAddr> {

@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    ops::{AddAssign, Range},
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, timeout_at},
 };
 
 use crate::{cluster::PATIENCE, netns::Net, objects, wait};
@@ -37,8 +37,14 @@ pub(super) struct Load {
 #[derive(Debug)]
 struct Request {
     at: Instant,
-    /// Whether it was answered in time; none while that is open.
-    answered: Option<bool>,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    Open,
+    Answered,
+    Failed(String),
 }
 
 /// Requests and how many of them had no answer.
@@ -48,13 +54,6 @@ pub struct Tally {
     pub sent: usize,
     /// How many of these were not answered within a second.
     pub failed: usize,
-}
-
-impl AddAssign for Tally {
-    fn add_assign(&mut self, other: Self) {
-        self.sent += other.sent;
-        self.failed += other.failed;
-    }
 }
 
 impl Load {
@@ -74,22 +73,31 @@ impl Load {
         Ok(Self { asked, stop, thread: Some(thread) })
     }
 
-    /// The requests that began in this time, once the fate of all of them is known.
+    /// The requests that began in this time, once the fate of all of them is known; and of those that failed when, from
+    /// the beginning of that time, and why.
     ///
     /// # Errors
     /// When the requests have stopped.
-    pub(super) fn tally(&self, time: &Range<Instant>) -> Result<Tally> {
+    pub(super) fn tally(&self, time: &Range<Instant>) -> Result<(Tally, Vec<String>)> {
         wait::until(PATIENCE, "requests to end", || {
             let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             if asked.last().is_none_or(|last| last.at <= time.end) {
                 bail!("no request began after the time in question");
             }
-            let mut tally = Tally::default();
+            let (mut tally, mut faults) = (Tally::default(), Vec::new());
             for request in asked.iter().filter(|request| time.contains(&request.at)) {
-                let Some(answered) = request.answered else { return Ok(None) };
-                tally += Tally { sent: 1, failed: usize::from(!answered) };
+                tally.sent += 1;
+                match &request.fate {
+                    Fate::Open => return Ok(None),
+                    Fate::Answered => {}
+                    Fate::Failed(why) => {
+                        tally.failed += 1;
+                        let when = request.at.duration_since(time.start).as_secs_f64();
+                        faults.push(format!("at {when:.2} s: {why}"));
+                    }
+                }
             }
-            Ok(Some(tally))
+            Ok(Some((tally, faults)))
         })
     }
 }
@@ -111,24 +119,56 @@ async fn ask(target: SocketAddr, asked: &Arc<Mutex<Vec<Request>>>, stop: &Atomic
         tick.tick().await;
         let index = {
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
-            asked.push(Request { at: wait::now(), answered: None });
+            asked.push(Request { at: wait::now(), fate: Fate::Open });
             asked.len() - 1
         };
         let asked = Arc::clone(asked);
         tokio::spawn(async move {
-            let answered = matches!(timeout(LIMIT, fetch(target)).await, Ok(Ok(())));
+            let fate = match fetch(target).await {
+                Ok(()) => Fate::Answered,
+                Err(why) => Fate::Failed(format!("{why:#}")),
+            };
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(request) = asked.get_mut(index) {
-                request.answered = Some(answered);
+                request.fate = fate;
             }
         });
     }
 }
 
+/// Closes first, as a client does that knows how long an answer is. Were it the Pod, that would remember each connection
+/// for a minute by the node's port that kube-proxy gave it; kube-proxy gives ports at random, and whoever gets one that
+/// is remembered has to begin anew.
 async fn fetch(target: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(target).await?;
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").await?;
+    let deadline = tokio::time::Instant::from_std(wait::now()) + LIMIT;
+    let mut stream = timeout_at(deadline, TcpStream::connect(target)).await.context("connect")??;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
+    let talk = async {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: lab\r\n\r\n").await?;
+        while !is_whole(&answer) {
+            ensure!(stream.read_buf(&mut answer).await? > 0, "half an answer");
+        }
+        Ok(())
+    };
+    timeout_at(deadline, talk).await.context("wait for the answer")??;
     answer.starts_with(b"HTTP/1.1 200 ").then_some(()).context("not a good answer")
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok());
+    length.is_some_and(|length: usize| body.len() >= length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    #[test]
+    fn an_answer_is_as_long_as_it_says() {
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: y\r\n\r\nn1";
+        assert!(is_whole(answer));
+        assert!((0..answer.len()).all(|end| !is_whole(&answer[..end])));
+    }
 }

@@ -72,6 +72,23 @@ impl Installation {
         self.wait_for_nodes()
     }
 
+    /// Waits until everything follows an API server that was away: every kubelet runs what is new, and a Service that
+    /// is made now answers. Kubernetes' own programs look for a lost API server once a minute at worst.
+    ///
+    /// # Errors
+    /// When something does not.
+    pub fn wait_for_followers(&self) -> Result<()> {
+        self.wait_for_nodes()?;
+        self.serve_within(LONG, "again")?;
+        // nobody counts what is announced on the flat segment, as the routes are
+        self.publish("again", "again", "flat")?;
+        for ip in self.addresses("again")? {
+            self.wait_longer_for_answer(LONG, &self.cluster.fabric().client, ip)?;
+        }
+        self.cluster.kubectl().run(&["-n", "default", "delete", "service/again", "daemonset/again"])?;
+        WORKLOADS.iter().try_for_each(|workload| self.wait_for_rollout(workload))
+    }
+
     /// Ends a container of the node's speaker without asking (SIGKILL), and waits until it runs again and all is Ready.
     ///
     /// # Errors

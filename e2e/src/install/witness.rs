@@ -52,6 +52,8 @@ pub struct Seen {
     pub withdrawn: usize,
     /// How often the router's kernel changed its route.
     pub moved: usize,
+    /// When and why requests failed.
+    pub faults: Vec<String>,
 }
 
 impl Witness {
@@ -101,13 +103,17 @@ impl Witness {
             .filter(|update| update.at >= since && !from_router.contains(&update.from))
             .map(|update| update.withdrawn.len())
             .sum();
+        let ((bgp, beyond), (l2, flat)) = (self.routed.tally(&time)?, self.flat.tally(&time)?);
+        let faults = beyond.iter().map(|fault| format!("by BGP {fault}"));
+        let faults = faults.chain(flat.iter().map(|fault| format!("on the flat segment {fault}"))).collect();
         Ok(Seen {
             step: step.to_owned(),
             took: time.end - start,
-            bgp: self.routed.tally(&time)?,
-            l2: self.flat.tally(&time)?,
+            bgp,
+            l2,
             withdrawn,
             moved: self.moves() - moves,
+            faults,
         })
     }
 
@@ -150,6 +156,7 @@ impl fmt::Display for Seen {
             self.l2.sent,
             self.withdrawn,
             self.moved
-        )
+        )?;
+        self.faults.iter().try_for_each(|fault| write!(f, "\n    {fault}"))
     }
 }

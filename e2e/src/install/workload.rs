@@ -1,6 +1,6 @@
 //! What a user of the cluster runs on it: Pods that answer, Services in front of them, and a look at what goes wrong.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -19,6 +19,14 @@ impl Installation {
     /// # Errors
     /// When they do not become Ready.
     pub fn serve(&self, app: &str) -> Result<Vec<Value>> {
+        self.serve_within(PATIENCE, app)
+    }
+
+    /// The same with a limit of its own.
+    ///
+    /// # Errors
+    /// As [`Installation::serve`].
+    pub(super) fn serve_within(&self, patience: Duration, app: &str) -> Result<Vec<Value>> {
         self.cluster.kubectl().apply(&json!({
             "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": app, "namespace": "default"},
             "spec": {
@@ -40,7 +48,7 @@ impl Installation {
                 },
             },
         }))?;
-        self.wait_for_pods("default", &format!("app={app}"), self.machines.len())
+        self.wait_longer_for_pods(patience, "default", &format!("app={app}"), self.machines.len())
     }
 
     /// Gives the product the lab's two pools, its peers and an advertisement of each kind.
@@ -57,8 +65,21 @@ impl Installation {
     /// # Errors
     /// When it does not; the message holds what the product said.
     pub fn wait_for_answer(&self, client: &Net, ip: IpAddr) -> Result<String> {
+        self.wait_longer_for_answer(PATIENCE, client, ip)
+    }
+
+    /// The same with a limit of its own.
+    ///
+    /// # Errors
+    /// As [`Installation::wait_for_answer`].
+    pub(super) fn wait_longer_for_answer(
+        &self,
+        patience: Duration,
+        client: &Net,
+        ip: IpAddr,
+    ) -> Result<String> {
         let what = format!("{ip} to answer {}", client.role());
-        let answer = wait::until(PATIENCE, &what, || pod::fetch(client, ip, objects::PORT).map(Some));
+        let answer = wait::until(patience, &what, || pod::fetch(client, ip, objects::PORT).map(Some));
         answer.map(|(node, _)| node).with_context(|| self.report())
     }
 

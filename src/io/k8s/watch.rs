@@ -13,6 +13,7 @@ use crate::{
     world::Origin,
 };
 use anyhow::Context;
+use backon::ExponentialBuilder;
 use futures_util::StreamExt;
 use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
 use kube::{
@@ -20,14 +21,19 @@ use kube::{
     api::ApiResource,
     runtime::{
         utils::Backoff,
-        watcher::{self, DefaultBackoff, Error, Event, watcher},
+        watcher::{self, DefaultBackoff, Error, Event, ExponentialBackoff, watcher},
     },
 };
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 use tokio::{sync::mpsc::Sender, task::JoinSet};
 
 /// Objects per page of a list: a page is the only time that whole objects are in memory.
 const PAGE: u32 = 200;
+
+/// The shortest and the longest pause before a watch is tried again that nobody refused, each by chance up to twice as
+/// long: five seconds after the API server is back everybody follows it, and not all at once. Refused ones, which cost
+/// the API server an answer each time, have kube's own pauses: they grow to a minute.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_millis(2500));
 
 /// Watches what `role` needs for ever; configuration objects in `namespace` only. Returns when nobody listens any more.
 ///
@@ -56,7 +62,7 @@ pub async fn run(client: Client, namespace: &str, role: Role, to: Sender<Change>
 
 async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: Sender<Change>) -> Kind {
     let mut events = pin!(watcher(api, selection(kind, role)));
-    let mut backoff = DefaultBackoff::default();
+    let (mut away, mut refused) = (pauses(), DefaultBackoff::default());
     let mut failing = false;
     while let Some(event) = events.next().await {
         let mut changes = Vec::new();
@@ -65,7 +71,8 @@ async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: S
             Ok(event) => {
                 // A list begins with an event of its own, before the API server was even asked.
                 if !matches!(event, Event::Init) {
-                    backoff.reset();
+                    away.reset();
+                    refused.reset();
                     if std::mem::take(&mut failing) {
                         tracing::info!(%kind, "watch works again");
                     }
@@ -80,7 +87,7 @@ async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: S
                 if !std::mem::replace(&mut failing, true) {
                     report(kind, &resource, &error, none);
                 }
-                pause = backoff.next();
+                pause = if is_refused(&error) { refused.next() } else { away.next() };
             }
         }
         for change in changes {
@@ -96,6 +103,16 @@ async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: S
         }
     }
     kind
+}
+
+fn pauses() -> ExponentialBackoff {
+    let (shortest, longest) = RETRY;
+    ExponentialBuilder::new()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .with_jitter()
+        .without_max_times()
+        .into()
 }
 
 /// The change that `event` means; `None` where it means none to us.
@@ -137,6 +154,13 @@ fn is_missing(error: &Error) -> bool {
     matches!(error,
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
             if status.is_not_found() || status.code == 404)
+}
+
+/// Whether the API server is there and said no: it lacks the kind, we lack a right, or it has too much to do.
+fn is_refused(error: &Error) -> bool {
+    matches!(error,
+        Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
+            if (400..500).contains(&status.code))
 }
 
 /// Once per outage, and what to do about it.
@@ -207,6 +231,27 @@ mod tests {
         assert!(
             matches!(change(Kind::IPAddressPool, Event::Delete(bad)), Some(Change::Pool(name, None)) if name == "p")
         );
+    }
+
+    #[test]
+    fn pauses_grow_to_five_seconds_and_differ() {
+        let many: Vec<Vec<Duration>> = (0..20).map(|_| pauses().take(100).collect()).collect();
+        for pauses in &many {
+            assert_eq!(pauses.len(), 100, "it goes on for ever");
+            assert!(pauses[0] >= RETRY.0 && pauses[0] <= RETRY.0 * 2, "{pauses:?}");
+            assert!(pauses[5..].iter().all(|pause| *pause >= RETRY.1 && *pause <= RETRY.1 * 2), "{pauses:?}");
+        }
+        assert!(many.iter().any(|pauses| pauses[9] != many[0][9]), "no two programs at once");
+    }
+
+    #[test]
+    fn who_is_refused_asks_less_often_than_who_hears_nothing() {
+        let status = |code: u16| kube::Error::Api(kube::core::Status { code, ..Default::default() }.into());
+        for (code, refused) in [(403, true), (404, true), (429, true), (500, false), (503, false)] {
+            assert_eq!(is_refused(&Error::InitialListFailed(status(code))), refused, "{code}");
+            assert_eq!(is_refused(&Error::WatchStartFailed(status(code))), refused, "{code}");
+        }
+        assert!(!is_refused(&Error::WatchFailed(kube::Error::Service("connection refused".into()))));
     }
 
     #[test]
