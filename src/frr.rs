@@ -212,6 +212,9 @@ pub enum GracefulRestart {
 pub struct Policy {
     /// Whether `ID-in` has its `deny 20`. It always has where we made it; others may add entries before.
     pub inbound: bool,
+    /// Whether FRR walks through `ID-in` entry by entry. Where it has gates it must: the shortcut of FRR 8.4 through
+    /// all prefix-lists of a map loses prefixes once a line of a list has gone.
+    pub plain: bool,
     /// Entries of `ID-in` before that, by sequence number.
     pub gates: BTreeMap<u16, Gate>,
     /// Entries of `ID-out`, by sequence number. After them comes a `deny`, so that the map always exists.

@@ -143,6 +143,11 @@ pub(super) fn entry(entry: &Entry) -> Vec<String> {
 /// The list of all our tags: a neighbour that sends one back does not choose what others are told.
 pub(super) const GUARD: &str = "bgp large-community-list expanded FERROLB-TAGS seq 5 permit ^4294967295:";
 
+/// What keeps FRR from shortcuts through an in-map.
+pub(super) fn plain(policy: &Word) -> String {
+    format!("no route-map {policy}-in optimization")
+}
+
 /// The lines of an entry of an in-map, the match first, so that it never matches everything.
 pub(super) fn gate(gate: &Gate) -> Vec<String> {
     let mut lines = Vec::with_capacity(2);

@@ -157,6 +157,12 @@ impl Reader {
             self.maps.entry(text);
             return true;
         }
+        if let Some(map) =
+            text.strip_prefix("no route-map ").and_then(|text| text.strip_suffix(" optimization"))
+        {
+            self.maps.plain(map);
+            return true;
+        }
         if text.starts_with("bgp large-community-list ") {
             self.maps.list(text);
             return true;

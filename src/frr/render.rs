@@ -51,6 +51,7 @@ struct ClassBlock {
 #[derive(Serialize)]
 struct PolicyBlock {
     name: String,
+    plain: String,
     gates: Vec<NamedLines>,
     inbound: u16,
     entries: Vec<EntryBlock>,
@@ -90,6 +91,7 @@ impl Page {
     fn of(model: &Model) -> Self {
         let policies = model.policies.iter().map(|(name, policy)| PolicyBlock {
             name: name.to_string(),
+            plain: if policy.plain { line::plain(name) } else { String::new() },
             gates: policy
                 .gates
                 .iter()

@@ -29,6 +29,9 @@ pub(super) fn open(from: &Policies, to: &Policies, steps: &mut Vec<Step>) -> Mov
             let text = format!("route-map {name}-out deny {}", Policy::LAST);
             steps.push(Step::plain(vec![text], &subject));
         }
+        if wanted.plain && !had.is_some_and(|had| had.plain) {
+            steps.push(Step::plain(vec![line::plain(name)], &subject));
+        }
         let gates = had.map(|had| &had.gates);
         for (place, gate) in &wanted.gates {
             let was = gates.and_then(|gates| gates.get(place));
@@ -63,6 +66,7 @@ pub(super) fn close(from: &Policies, to: &Policies, moved: Moved, steps: &mut Ve
         let subject = Subject::Policy(name.clone());
         let Some(wanted) = to.get(name) else {
             let mut lines = vec![format!("no route-map {name}-out")];
+            lines.extend(had.plain.then(|| shortcut(name)));
             let gates = had.gates.iter();
             lines.extend(gates.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))));
             if had.inbound {
@@ -71,6 +75,9 @@ pub(super) fn close(from: &Policies, to: &Policies, moved: Moved, steps: &mut Ve
             steps.push(Step::plain(lines, &subject));
             continue;
         };
+        if had.plain && !wanted.plain {
+            steps.push(Step::plain(vec![shortcut(name)], &subject));
+        }
         let shut = had.gates.iter().filter(|(place, _)| !wanted.gates.contains_key(*place));
         let shut: Vec<_> =
             shut.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))).collect();
@@ -101,6 +108,10 @@ fn put(name: &Word, place: u16, entry: &Entry) -> Step {
     let lines = std::iter::once(head).chain(line::entry(entry)).collect();
     let undo = Some(remove(name, place));
     Step { undo, ..Step::plain(lines, &Subject::Policy(name.clone())) }
+}
+
+fn shortcut(name: &Word) -> String {
+    format!("route-map {name}-in optimization")
 }
 
 /// An entry of the in-map, in place of the one that was there.

@@ -120,7 +120,7 @@ pub(super) fn settle(
     block: &[IpNet],
     model: &mut Model,
 ) {
-    let Some(gates) = model.policies.get_mut(policy).map(|policy| &mut policy.gates) else { return };
+    let Some(entry) = model.policies.get_mut(policy) else { return };
     let kind = match (families.contains(&Family::V4), families.contains(&Family::V6)) {
         (true, true) => "dual",
         (false, true) => "ipv6",
@@ -146,7 +146,8 @@ pub(super) fn settle(
         let list = ListName { family, name };
         model.lists.insert(list.clone(), placed(&ranges));
         model.guard |= permit;
-        gates.insert(place, Gate { permit, list });
+        entry.plain = true;
+        entry.gates.insert(place, Gate { permit, list });
     }
 }
 

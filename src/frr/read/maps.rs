@@ -19,6 +19,7 @@ use std::{
 pub(super) struct Maps {
     entries: BTreeMap<String, Vec<String>>,
     lists: BTreeSet<String>,
+    plain: BTreeSet<String>,
     prefixes: BTreeMap<ListName, BTreeMap<u32, Range>>,
 }
 
@@ -62,6 +63,11 @@ impl Maps {
         self.entries.get_mut(head).map(|lines| lines.push(text.to_owned())).is_some()
     }
 
+    /// `no route-map … optimization`.
+    pub(super) fn plain(&mut self, map: &str) {
+        self.plain.insert(map.to_owned());
+    }
+
     /// `bgp large-community-list …`.
     pub(super) fn list(&mut self, text: &str) {
         self.lists.insert(text.to_owned());
@@ -78,6 +84,8 @@ impl Maps {
     pub(super) fn settle(&mut self, found: &mut Found) {
         self.classes(found);
         self.policies(found);
+        let others = std::mem::take(&mut self.plain).into_iter();
+        found.foreign.extend(others.map(|map| format!("no route-map {map} optimization")));
         found.model.guard = self.lists.remove(line::GUARD);
         found.model.lists = std::mem::take(&mut self.prefixes);
         for (head, lines) in std::mem::take(&mut self.entries) {
@@ -120,6 +128,7 @@ impl Maps {
                 self.entries.remove(&inbound);
                 policy.inbound = true;
             }
+            policy.plain = self.plain.remove(&format!("{name}-in"));
             for permit in [false, true] {
                 let head = format!("route-map {name}-in {} ", if permit { "permit" } else { "deny" });
                 self.entries.retain(|other, lines| {
