@@ -23,6 +23,8 @@ bgpd frr
 vtysh frr
 frr-reload.py frr-pythontools
 bird bird2
+gobgpd gobgpd
+gobgp gobgpd
 arping arping
 ndisc6 ndisc6
 tcpdump tcpdump

@@ -140,7 +140,7 @@ pub enum Restart {
     /// Nothing.
     Unsaid,
     /// That it understands it when others restart.
-    Helper,
+    Aware,
     /// That its routes of these families are to be kept when it restarts.
     Keeps(BTreeSet<Family>),
 }

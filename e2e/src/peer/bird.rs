@@ -74,7 +74,7 @@ impl Bird {
             families: if established { families(offered) } else { BTreeSet::new() },
             restart: match restart {
                 false => Restart::Unsaid,
-                true if families(kept).is_empty() => Restart::Helper,
+                true if families(kept).is_empty() => Restart::Aware,
                 true => Restart::Keeps(families(kept)),
             },
             life: self.life(index),

@@ -77,7 +77,7 @@ pub(super) fn seen(frr: &Frr, at: &At) -> Result<Seen> {
             .collect(),
         restart: match said.is_some_and(|said| said.to_ascii_lowercase().contains("received")) {
             false => Restart::Unsaid,
-            true if kept.is_empty() => Restart::Helper,
+            true if kept.is_empty() => Restart::Aware,
             true => Restart::Keeps(kept),
         },
         life: life(facts),

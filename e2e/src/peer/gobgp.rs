@@ -101,7 +101,7 @@ pub(super) fn seen(net: &Net, at: &At) -> Result<Seen> {
         families: spoken,
         restart: match offered("GracefulRestart", None) {
             false => Restart::Unsaid,
-            true if kept.is_empty() => Restart::Helper,
+            true if kept.is_empty() => Restart::Aware,
             true => Restart::Keeps(kept),
         },
         life: life(&facts),

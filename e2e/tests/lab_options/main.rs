@@ -1,9 +1,10 @@
 //! Every option of a session, and every one of an advertisement, as the router at the other end sees it.
 //!
-//! One lab for all: see [`world`]. The tests take it in turn, and each leaves it as it found it.
+//! One lab for all: see [`peers`] and [`world`]. The tests take it in turn, and each leaves it as it found it.
 
 mod advertisements;
 mod injection;
+mod peers;
 mod restart;
 mod sessions;
 mod wire;

@@ -12,7 +12,10 @@ use ferrolb_e2e::{
 };
 use serde_json::Value;
 
-use crate::world::{ALIAS, SECOND, World, profile};
+use crate::{
+    peers::{ALIAS, SECOND},
+    world::{World, profile},
+};
 
 /// At each router and with each node's FRR: whose AS, which families, how long the hold time is, and whose routes are
 /// to be kept through a restart.
