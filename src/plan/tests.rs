@@ -306,7 +306,7 @@ fn a_drained_node_leaves() {
     let plan_at = |case: &Case, drain_on_cordon, leave| {
         let me = Viewpoint { drain_on_cordon, leave, ..case.at("n2") };
         let alive = case.world.nodes.keys().cloned().collect();
-        (me.drains(&case.world.nodes[&"n2".into()]), plan(&me, &case.config, &case.world, &alive))
+        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &alive))
     };
     let (drains, staying) = plan_at(&case, false, Leave::Staying);
     assert!(!drains && plan_at(&case, true, Leave::Staying).0);
