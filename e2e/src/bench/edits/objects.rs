@@ -122,7 +122,7 @@ impl Objects {
             0..=6 if self.services.len() < SERVICES => {
                 self.named += 1;
                 let pools: Vec<&'static str> = [&["routed"], &EXTRA[..]].concat();
-                let mut service = Service::new(&format!("s{}", self.named), *random.of(&pools)?, &lab.fabric);
+                let mut service = Service::new(&format!("s{}", self.named), random.of(&pools)?, &lab.fabric);
                 service.families = match random.below(3) {
                     0 => vec![Family::V4],
                     1 => vec![Family::V6],
@@ -331,7 +331,7 @@ impl Random {
     /// At least `least` of them.
     fn some(&mut self, among: &[&'static str], least: usize) -> Result<BTreeSet<&'static str>> {
         let mut chosen: BTreeSet<&'static str> =
-            among.iter().filter(|_| self.next() % 2 == 0).copied().collect();
+            among.iter().filter(|_| self.next().is_multiple_of(2)).copied().collect();
         while chosen.len() < least {
             chosen.insert(self.of(among)?);
         }
