@@ -21,6 +21,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{
@@ -275,9 +276,14 @@ impl Bench {
         })?;
         let class = self.class()?;
         let mut floor = Samples::default();
-        for number in 0..self.samples {
+        // it would take the lines for somebody's mistake, and put them right
+        self.speaker.signal(Signal::SIGSTOP)?;
+        let samples = (0..self.samples).try_for_each(|number| {
             floor.push(self.floor(u8::try_from(number % 250)?, &class)?);
-        }
+            Ok(())
+        });
+        self.speaker.signal(Signal::SIGCONT)?;
+        samples.map_err(|error: anyhow::Error| error.context("a line written by hand"))?;
         Ok(Latencies { announce, write, floor })
     }
 

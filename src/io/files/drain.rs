@@ -91,9 +91,12 @@ fn candidates(text: &str, drain: bool) -> Vec<String> {
                         (lines.get(..from).unwrap_or_default(), lines.get(at + 1..).unwrap_or_default());
                     format!("{}{}", head.concat(), tail.concat())
                 };
-                texts.push(without(at));
                 // with the head of a list that would be empty
-                texts.extend(at.checked_sub(1).map(without));
+                let above = at
+                    .checked_sub(1)
+                    .filter(|above| lines.get(*above).is_some_and(|line| line.trim() == "annotations:"));
+                texts.extend(above.map(without));
+                texts.push(without(at));
             }
             _ => {}
         }
