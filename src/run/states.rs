@@ -392,13 +392,19 @@ enum News {
 impl News {
     fn log(&self) {
         match self {
-            Self::Up(peer) => tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session established"),
-            Self::Down(peer, why) => tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BGP session down"),
+            Self::Up(peer) => {
+                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session established");
+            }
+            Self::Down(peer, why) => {
+                tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BGP session down");
+            }
             Self::Gone(peer) => {
-                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session ended: no peer any more")
+                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session ended: no peer any more");
             }
             Self::BfdUp(peer) => tracing::info!(%peer, vrf = peer.vrf_name(), "BFD session up"),
-            Self::BfdDown(peer, why) => tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BFD session down"),
+            Self::BfdDown(peer, why) => {
+                tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BFD session down");
+            }
         }
     }
 }

@@ -131,7 +131,7 @@ struct Mark {
 
 impl Watcher {
     async fn look(&mut self, meant: &Meant) {
-        let slow = self.looks % SLOW == 0;
+        let slow = self.looks.is_multiple_of(SLOW);
         self.looks = self.looks.wrapping_add(1);
         let answers = match self.look_at_bgp(meant, slow).await {
             Ok(()) => true,

@@ -33,7 +33,7 @@ fn at(number: usize) -> Peering {
 
 fn announced(all: &[(&str, Protocol, &str)]) -> Arc<[Announced]> {
     let one = |(name, protocol, ip): &(&str, Protocol, &str)| Announced {
-        service: ServiceKey::new("ns", *name),
+        service: ServiceKey::new("ns", name),
         protocol: *protocol,
         ip: ip.parse().unwrap(),
     };
