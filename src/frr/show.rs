@@ -37,9 +37,6 @@ impl fmt::Display for Peering {
 /// What FRR calls the VRF that is none.
 pub const DEFAULT: &str = "default";
 
-/// The state in which routes flow.
-const ESTABLISHED: &str = "Established";
-
 /// A session, in short: what is asked for many times a minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -54,10 +51,13 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The state in which routes flow.
+    pub const ESTABLISHED: &str = "Established";
+
     /// Whether routes flow.
     #[must_use]
     pub fn up(&self) -> bool {
-        self.state == ESTABLISHED
+        self.state == Self::ESTABLISHED
     }
 }
 

@@ -34,6 +34,9 @@ use tokio::{
 /// Between two rounds: what comes meanwhile is taken together.
 const PACE: Duration = Duration::from_millis(100);
 
+/// Between two looks at the exact state of sessions that are not established.
+const EXACT_PACE: Duration = Duration::from_secs(60);
+
 /// Between two statuses of pools.
 const POOL_PACE: Duration = Duration::from_secs(1);
 
@@ -252,6 +255,7 @@ async fn say(
     let mut planned = Arc::<Plan>::default();
     let mut config = Running { of: None, due: super::after(Duration::ZERO), text: String::new() };
     let frr = vty_dir.is_some();
+    let mut exact = super::after(Duration::ZERO);
     loop {
         let now = seen.borrow_and_update().clone();
         let means = meaning.borrow_and_update().clone();
@@ -272,7 +276,14 @@ async fn say(
                 {
                     super::serve::send_if_new(&saying.services, Some(Arc::new(services)));
                 }
-                super::serve::send_if_new(&saying.sessions, Some(Arc::new(sessions(&last))));
+                let now = super::after(Duration::ZERO);
+                let exactly = now >= exact;
+                if exactly {
+                    exact = now + EXACT_PACE;
+                }
+                let said = saying.sessions.borrow().clone();
+                let sessions = sessions(&last, said.as_deref(), exactly);
+                super::serve::send_if_new(&saying.sessions, Some(Arc::new(sessions)));
             }
             if let Some(dir) = &vty_dir {
                 config.refresh(dir, means.applied).await;
@@ -349,7 +360,9 @@ fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option
     Some(all)
 }
 
-fn sessions(seen: &Seen) -> Sessions {
+/// How the sessions are. One that cannot come up goes to and fro between Connect and Active all the time: unless
+/// `exactly`, it stays what it was said to be.
+fn sessions(seen: &Seen, said: Option<&Sessions>, exactly: bool) -> Sessions {
     let state = |(peering, session): (&Peering, &Summary)| {
         let of_bgp = seen.details.get(peering).and_then(|details| details.bfd.clone());
         // bgpd hears of BFD later than bfdd, and keeps its last word
@@ -359,7 +372,9 @@ fn sessions(seen: &Seen) -> Sessions {
             _ => None,
         });
         let bfd = of_bgp.map(|word| of_bfd.unwrap_or(word)).unwrap_or_else(|| "N/A".to_owned());
-        (peering.clone(), SessionState { bgp: session.state.clone(), bfd })
+        let said = said.filter(|_| !exactly && !session.up()).and_then(|said| said.get(peering));
+        let bgp = said.map(|said| &said.bgp).filter(|bgp| *bgp != Summary::ESTABLISHED);
+        (peering.clone(), SessionState { bgp: bgp.unwrap_or(&session.state).clone(), bfd })
     };
     seen.sessions.iter().map(state).collect()
 }
@@ -377,13 +392,19 @@ enum News {
 impl News {
     fn log(&self) {
         match self {
-            Self::Up(peer) => tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session established"),
-            Self::Down(peer, why) => tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BGP session down"),
+            Self::Up(peer) => {
+                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session established");
+            }
+            Self::Down(peer, why) => {
+                tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BGP session down");
+            }
             Self::Gone(peer) => {
-                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session ended: no peer any more")
+                tracing::info!(%peer, vrf = peer.vrf_name(), "BGP session ended: no peer any more");
             }
             Self::BfdUp(peer) => tracing::info!(%peer, vrf = peer.vrf_name(), "BFD session up"),
-            Self::BfdDown(peer, why) => tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BFD session down"),
+            Self::BfdDown(peer, why) => {
+                tracing::warn!(%peer, vrf = peer.vrf_name(), why, "BFD session down");
+            }
         }
     }
 }

@@ -131,7 +131,7 @@ struct Mark {
 
 impl Watcher {
     async fn look(&mut self, meant: &Meant) {
-        let slow = self.looks % SLOW == 0;
+        let slow = self.looks.is_multiple_of(SLOW);
         self.looks = self.looks.wrapping_add(1);
         let answers = match self.look_at_bgp(meant, slow).await {
             Ok(()) => true,
@@ -163,7 +163,8 @@ impl Watcher {
         let sessions = show::summaries(&self.bgp.ask("show bgp vrf all summary json").await?)?;
         let same = |(peering, session): (&Peering, &Summary)| {
             let before = self.seen.sessions.get(peering);
-            before.is_some_and(|before| (&before.state, before.ups) == (&session.state, session.ups))
+            // a session that cannot come up goes to and fro between states all the time
+            before.is_some_and(|before| (before.up(), before.ups) == (session.up(), session.ups))
         };
         let news = !sessions.iter().all(same);
         if slow || news || !self.seen.answers {

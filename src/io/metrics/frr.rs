@@ -73,7 +73,8 @@ impl Out<'_, '_> {
             let help = "Prefixes that were taken from a BGP peer";
             self.one("bgp_received_prefixes_total", help, Gauge, details, |d| d.accepted)?;
         }
-        let counters: [(&str, &str, fn(&Details) -> u64); 10] = [
+        type Read = fn(&Details) -> u64;
+        let counters: [(&str, &str, Read); 10] = [
             ("updates_total", "BGP UPDATE messages sent", |d| d.messages.updates_sent),
             ("updates_total_received", "BGP UPDATE messages received", |d| d.messages.updates_received),
             ("opens_sent", "BGP OPEN messages sent", |d| d.messages.opens_sent),
@@ -95,7 +96,8 @@ impl Out<'_, '_> {
         self.with_port = false;
         let up = |session: &Bfd| u64::from(session.state == "up");
         self.one("bfd_session_up", "1 while a BFD session is up", Gauge, &self.shown.seen.bfd, up)?;
-        let counters: [(&str, &str, fn(&Packets) -> u64); 7] = [
+        type Read = fn(&Packets) -> u64;
+        let counters: [(&str, &str, Read); 7] = [
             ("control_packet_input", "BFD control packets received", |p| p.control_in),
             ("control_packet_output", "BFD control packets sent", |p| p.control_out),
             ("echo_packet_input", "BFD echo packets received", |p| p.echo_in),

@@ -33,7 +33,7 @@ fn at(number: usize) -> Peering {
 
 fn announced(all: &[(&str, Protocol, &str)]) -> Arc<[Announced]> {
     let one = |(name, protocol, ip): &(&str, Protocol, &str)| Announced {
-        service: ServiceKey::new("ns", *name),
+        service: ServiceKey::new("ns", name),
         protocol: *protocol,
         ip: ip.parse().unwrap(),
     };
@@ -128,4 +128,23 @@ fn no_password_is_shown_and_no_end_of_a_long_text() {
     );
     let long = masked(&"network 10.0.0.1/32 route-map x\n".repeat(50_000));
     assert!(long.len() <= CONFIG_MAX + 20 && long.ends_with("! and more\n"));
+}
+
+#[test]
+fn a_session_that_goes_to_and_fro_is_not_news() {
+    let seen = |state: &str| Seen {
+        sessions: [(at(0), Summary { state: state.into(), ..Summary::default() })].into(),
+        ..Seen::default()
+    };
+    let state = |said: Option<&Sessions>, now: &str, exactly| {
+        let all = sessions(&seen(now), said, exactly);
+        (all[&at(0)].bgp.clone(), all)
+    };
+    let (first, said) = state(None, "Connect", false);
+    assert_eq!(first, "Connect");
+    assert_eq!(state(Some(&said), "Active", false).0, "Connect");
+    assert_eq!(state(Some(&said), "Active", true).0, "Active");
+    let (up, said) = state(Some(&said), "Established", false);
+    assert_eq!(up, "Established");
+    assert_eq!(state(Some(&said), "Idle", false).0, "Idle");
 }
