@@ -3,7 +3,7 @@
 //! The templates loop and test; every line that FRR could spell in another way comes from the same place as the
 //! lines of a delta.
 
-use super::{ClassId, Model, Policy, line, policy_name, raw};
+use super::{ClassId, LogLevel, Model, Policy, line, policy_name, raw};
 use crate::net::Family;
 use serde::Serialize;
 use std::fmt::Write;
@@ -33,6 +33,7 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
 #[derive(Serialize)]
 struct Page {
     log: String,
+    debug: Vec<&'static str>,
     lists: Vec<String>,
     classes: Vec<ClassBlock>,
     policies: Vec<PolicyBlock>,
@@ -114,6 +115,12 @@ impl Page {
         Self {
             lists: ranges.chain(model.guard.then(|| line::GUARD.to_owned())).collect(),
             log: model.log.map(|level| level.to_string()).unwrap_or_default(),
+            debug: match model.log {
+                Some(LogLevel::Debugging) => {
+                    [&line::DEBUG_ZEBRA[..], &line::DEBUG_BGP[..], &line::DEBUG_BFD[..]].concat()
+                }
+                _ => Vec::new(),
+            },
             classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
             policies: policies.collect(),
             routers: routers(model),

@@ -196,6 +196,23 @@ fn a_changed_option_is_a_line_of_its_own_peer() {
     assert_eq!(lines(&hops(2), &plain)[1], "no neighbor 192.0.2.1 ttl-security hops 2");
 }
 
+/// `debugging` is more than a level: each daemon is told what to tell, and to be quiet again after it.
+#[test]
+fn debugging_turns_the_daemons_own_debugging_on() {
+    let at = |log| Model { log: Some(log), ..Model::default() };
+    let (info, debugging) = (at(LogLevel::Informational), at(LogLevel::Debugging));
+    let on = lines(&info, &debugging);
+    assert_eq!(on.iter().filter(|line| line.starts_with("debug ")).count(), 8);
+    let off: Vec<String> = on.iter().filter(|l| l.starts_with("debug ")).map(|l| format!("no {l}")).collect();
+    assert_eq!(
+        lines(&debugging, &info).into_iter().filter(|line| line.starts_with("no debug ")).collect::<Vec<_>>(),
+        off
+    );
+    let conf = render(&debugging).unwrap();
+    assert!(conf.contains("log timestamp precision 3\ndebug zebra events\n"), "{conf}");
+    assert_eq!(read(&conf), Found { model: debugging, foreign: Vec::new() });
+}
+
 /// MED and prepend of a route are its class's; another AS that the neighbour knows us by is another line, not
 /// another class.
 #[test]
