@@ -10,6 +10,7 @@
 
 mod combine;
 mod draft;
+mod evpn;
 mod hear;
 mod neighbor;
 mod routes;
@@ -139,7 +140,7 @@ pub fn merge(sources: &Sources<'_>) -> Merged {
     if let Some((name, text)) = sources.extras {
         draft.extras(name, text, &mut problems);
     }
-    let (model, owners) = draft.finish(sources.block);
+    let (model, owners) = draft.finish(sources.block, &mut problems);
     Merged { model, problems, standing: Standing(standing), owners }
 }
 
@@ -167,3 +168,6 @@ impl Faults {
         self.problems.add(self.object.clone(), field, what);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -168,7 +168,11 @@ pub(super) fn print(lines: &[RawLine]) -> String {
     let close = |text: &mut String, open: &mut Vec<&String>, to: usize| {
         while open.len() > to {
             let last = open.pop().map_or("", |line| line.as_str());
-            let exit = if last.starts_with("address-family ") { "exit-address-family" } else { "exit" };
+            let exit = match open.len() {
+                1 if last.starts_with("address-family ") => "exit-address-family",
+                2 if last.starts_with("vni ") => "exit-vni",
+                _ => "exit",
+            };
             // writing to a String does not fail
             let _ = writeln!(text, "{}{exit}", " ".repeat(open.len()));
         }

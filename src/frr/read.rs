@@ -99,6 +99,7 @@ impl Reader {
                 };
                 true
             }
+            _ if matches!(text, "exit-vni" | "exit-vrf") => true,
             Place::Top => self.top(text),
             Place::Map(head) => self.maps.entry_line(head, text),
             Place::Router(vrf) => match text.strip_prefix("address-family ") {

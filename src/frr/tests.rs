@@ -348,7 +348,6 @@ fn faults_are_named() {
             "toReceive.allowed.prefixes[0]",
             2,
         ),
-        (serde_json::json!({"addressFamilies": ["unicast", "evpn"]}), "addressFamilies", 2),
         (told(serde_json::json!({"nextHop": {"ipv6": "2001:db8::3"}})), "toAdvertise.nextHop.ipv6", 1),
         (told(serde_json::json!({"nextHop": {"ipv4": "10.0.0.3 !"}})), "toAdvertise.nextHop.ipv4", 1),
         (
@@ -411,7 +410,10 @@ fn faults_of_routers_and_profiles() {
             serde_json::json!({"routers": [{"asn": 1, "imports": [{"vrf": "x"}]}]}),
             "spec.bgp.routers[0].imports[0].vrf",
         ),
-        (serde_json::json!({"routers": [{"asn": 1, "evpn": {}}]}), "spec.bgp.routers[0].evpn"),
+        (
+            serde_json::json!({"routers": [{"asn": 1, "evpn": {"advertiseSVI": true}}]}),
+            "spec.bgp.routers[0].evpn",
+        ),
         (serde_json::json!({"routers": [{"asn": 1}, {"asn": 2}]}), "spec.bgp.routers[1].asn"),
         (
             serde_json::json!({"routers": [{"asn": 1, "id": "1.1.1.1"}, {"asn": 1, "id": "1.1.1.2"}]}),

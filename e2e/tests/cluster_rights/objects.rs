@@ -127,7 +127,9 @@ pub(crate) fn object(row: &Row, number: u8, node: &str, part: Part) -> Option<Va
         Part::Profile => ours("BFDProfile", json!({})),
         Part::Alias => ours("Community", json!({"communities": [{"name": name, "value": "64512:99"}]})),
         Part::FrrConfiguration => {
-            configuration("frrk8s.metallb.io/v1beta1", "FRRConfiguration", &name, json!({}))
+            // a fault, since that is what `/metrics` counts
+            let spec = json!({"bgp": {"routers": [{"asn": 0}]}});
+            configuration("frrk8s.metallb.io/v1beta1", "FRRConfiguration", &name, spec)
         }
         Part::Secret => json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": SYSTEM},

@@ -81,7 +81,7 @@ pub(crate) enum Outcome {
     Event(u64),
     /// `/metrics` serves the bearer of a good token.
     Scrape,
-    /// `/metrics` counts an FRRConfiguration that has no effect.
+    /// `/metrics` counts the fault of an FRRConfiguration.
     Reported,
     /// The node's FRR has the password of the row's peer.
     Password,
@@ -156,7 +156,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Speaker, ("watch", "bfdprofiles", METALLB), Arrives(Profile), Route, "a peer whose BFD profile comes later is told nothing"),
     row(Speaker, ("watch", "communities", METALLB), Arrives(Alias), Route, "an advertisement whose alias comes later brings no route"),
     row(Speaker, ("watch", "l2advertisements", METALLB), Arrives(L2Advertisement), Reply, "a new L2 advertisement answers no ARP request"),
-    row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "nobody learns that an FRRConfiguration has no effect"),
+    row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "an FRRConfiguration has no effect"),
     row(Speaker, ("watch", "secrets", ""), Arrives(Secret), Password, "a peer whose password comes later has no session"),
     row(Speaker, ("watch", "configmaps", ""), Arrives(Extras), Warned, "new text for FRR's configuration is not seen"),
     row(Speaker, ("list", "secrets", ""), Start, Route, "no route"),

@@ -2,6 +2,7 @@
 
 use super::{
     Faults, combine,
+    evpn::Evpn,
     hear::{self, Hearing},
     neighbor, optional,
     routes::{Known, Telling},
@@ -39,6 +40,7 @@ pub(super) struct Draft {
     /// Sessions that we asked for ourselves.
     own: BTreeSet<Word>,
     owners: BTreeMap<Subject, BTreeSet<String>>,
+    evpn: Evpn,
     /// By priority, then by name.
     raw: BTreeMap<(i64, String), Vec<RawLine>>,
 }
@@ -85,7 +87,11 @@ impl Draft {
     }
 
     /// What has all objects in it.
-    pub(super) fn finish(mut self, block: &[IpNet]) -> (Model, BTreeMap<Subject, BTreeSet<String>>) {
+    pub(super) fn finish(
+        mut self,
+        block: &[IpNet],
+        problems: &mut Problems,
+    ) -> (Model, BTreeMap<Subject, BTreeSet<String>>) {
         let importer = self.model.routers.values().find(|router| !router.imports.is_empty());
         if let Some(asn) = importer.map(|router| router.asn) {
             // FRR makes one itself as soon as something is imported, and would not let it go
@@ -104,7 +110,8 @@ impl Draft {
             let heard = self.hearing.remove(&policy).unwrap_or_default();
             hear::settle(&policy, &families, &heard, block, &mut self.model);
         }
-        let raw = self.raw.into_values().flatten().collect();
+        let mut raw = self.evpn.settle(&self.model, problems);
+        raw.extend(self.raw.into_values().flatten());
         (raw::overlay(self.model, raw), self.owners)
     }
 }
@@ -179,9 +186,6 @@ impl Part<'_> {
 
     fn router(&mut self, router: &api::FRRRouter, vrf: Option<Word>, at: &str) {
         let Some((asn, id)) = self.instance(router, at) else { return };
-        if router.evpn.is_some() {
-            self.faults.add(format!("{at}.evpn"), "is not implemented yet and has no effect");
-        }
         let imports = self.imports(router, at);
         let empty = || Router::new(asn, id);
         let existing = self.draft.model.routers.entry(vrf.clone()).or_insert_with(empty);
@@ -198,6 +202,9 @@ impl Part<'_> {
         existing.imports.extend(imports.iter().cloned());
         self.owns(Subject::Router(vrf.clone()));
         self.networks(&vrf);
+        if let Some(evpn) = &router.evpn {
+            self.draft.evpn.add(&vrf, evpn, self.name, at, self.faults);
+        }
         for (i, neighbor) in router.neighbors.iter().enumerate() {
             self.neighbor(neighbor, asn, &vrf, &imports, &format!("{at}.neighbors[{i}]"));
         }
@@ -306,6 +313,9 @@ impl Part<'_> {
             std::iter::once(vrf).chain(imports).map(|vrf| (vrf, self.known.get(vrf).unwrap_or(&none)));
         let known: Vec<_> = known.collect();
         self.draft.telling.tell(&policy, &families, &from.to_advertise, &known, at, self.faults);
+        if from.address_families.contains(&api::FRRAddressFamily::Evpn) {
+            self.draft.evpn.carry(vrf, &key, self.name);
+        }
         self.owns(Subject::Neighbor(vrf.clone(), key));
         self.owns(Subject::Policy(policy));
     }

@@ -25,9 +25,6 @@ pub(super) fn session(
     at: &str,
     faults: &mut Faults,
 ) -> Option<Found> {
-    if from.address_families.contains(&api::FRRAddressFamily::Evpn) {
-        faults.add(format!("{at}.addressFamilies"), "is not implemented yet and has no effect");
-    }
     if !from.password_secret.name.is_empty() {
         // Not resolved: who does that has told why. Without its password it would be another session.
         return None;
@@ -108,6 +105,8 @@ fn read(from: &api::FRRNeighbor, asn: Asn, profiles: &BTreeSet<Word>) -> Result<
         address.and_then(|ip| Word::new(&ip.to_string()).ok()).unwrap_or(text)
     });
     let families = match &neighbor {
+        // EVPN and nothing else
+        _ if from.address_families == [api::FRRAddressFamily::Evpn] => BTreeSet::new(),
         Neighbor::Address(ip) if !from.dual_stack_address_family => BTreeSet::from([Family::of(*ip)]),
         _ => BTreeSet::from([Family::V4, Family::V6]),
     };

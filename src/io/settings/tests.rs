@@ -112,7 +112,10 @@ fn values() {
     assert!(!all.common.metrics_plain);
     assert_eq!(all.common.lb_class.as_deref(), Some("mine"));
     assert!(speaker(&["--ignore-exclude-lb"], &[("METALLB_NODE_NAME", "n")]).unwrap().ignore_exclude_lb);
+    let all = speaker(&["--node-name=n", "--always-block= 10.0.0.0/8, fd00::/8 ,"], &[]).unwrap();
+    assert_eq!(all.always_block, ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()]);
     let all = speaker(&["--node-name=n"], &[("METALLB_NAMESPACE", ""), ("METALLB_BGP_TYPE", "")]).unwrap();
+    assert_eq!(all.always_block, []);
     assert_eq!(all.common.namespace, "from-file", "an empty variable is an unset one");
 }
 
@@ -139,6 +142,7 @@ fn faults_stop_with_code_2_and_name_the_flag() {
         (&["--node-name=n", "--tls-min-version=VersionTLS11"], &[], "VersionTLS12, VersionTLS13"),
         (&["--node-name=n", "--tls-curve-preferences=29,29"], &[], "twice"),
         (&["--node-name=n", "--ml-wan-config=maybe"], &[], "--ml-wan-config"),
+        (&["--node-name=n", "--always-block=10.0.0.0/8,all"], &[], "\"all\" is not a prefix"),
     ] {
         let stop = speaker(args, env).unwrap_err();
         let (text, code) = said(stop);

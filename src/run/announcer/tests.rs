@@ -87,6 +87,44 @@ fn a_separate_frr_k8s_of_another_namespace_gets_the_password() {
     assert_eq!((neighbor.password.as_str(), neighbor.password_secret.name.as_str()), ("hunter2", ""));
 }
 
+/// A user's object counts on the nodes that it selects; what is wrong with it is told of it, and our peer stays. A
+/// line of its that FRR refuses is its fault too.
+#[test]
+fn an_frrconfiguration_counts_where_it_is_for() {
+    let mut announcer = announcer(true);
+    let sessions = |announcer: &mut Announcer| -> usize {
+        let model = announcer.decide().unwrap().frr.unwrap();
+        model.routers.values().map(|router| router.sessions.len()).sum()
+    };
+    assert_eq!(sessions(&mut announcer), 1);
+    let user = |asn: u32| {
+        let routers = json!([{"asn": 64512, "neighbors": [{"address": "10.0.0.2", "asn": asn}]}]);
+        let selector = json!({"matchLabels": {"role": "edge"}});
+        let spec = json!({"bgp": {"routers": routers}, "nodeSelector": selector});
+        let object = json!({"metadata": {"name": "mine"}, "spec": spec});
+        Change::FrrConfiguration("mine".into(), serde_json::from_value(object).unwrap())
+    };
+    announcer.observe(user(65001));
+    assert_eq!(sessions(&mut announcer), 1);
+    let labels: BTreeMap<String, String> = [("role".to_owned(), "edge".to_owned())].into();
+    let facts = Node { labels: labels.into(), ..Node::default() };
+    announcer.observe(Change::Node("n".into(), Some(facts)));
+    assert_eq!(sessions(&mut announcer), 2);
+    assert!(announcer.problems().is_empty());
+    let neighbor = crate::config::Neighbor::Address("10.0.0.2".parse().unwrap());
+    announcer.refused(&Subject::Neighbor(None, neighbor), "a line", "no");
+    announcer.applied();
+    let all: Vec<_> = announcer.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(all, ["FRRConfiguration mine: FRR refuses the line \"a line\": no"]);
+    announcer.applied();
+    // the last version that was good stays
+    announcer.observe(user(0));
+    assert_eq!(sessions(&mut announcer), 2);
+    let all: Vec<_> = announcer.problems().iter().map(ToString::to_string).collect();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("has no ASN or DynamicASN specified"), "{all:?}");
+}
+
 #[test]
 fn without_frr_a_peer_is_a_problem_and_nothing_is_built() {
     let mut announcer = announcer(false);
