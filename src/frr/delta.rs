@@ -130,9 +130,16 @@ fn log(from: Option<LogLevel>, to: Option<LogLevel>, steps: &mut Vec<Step>) {
         (_, Some(level)) => format!("log stdout {level}"),
         (_, None) => "no log stdout".to_owned(),
     };
-    let step = Step::plain(vec![text], &Subject::Node);
-    steps.push(Step { daemon: Daemon::Bfd, ..step.clone() });
-    steps.push(step);
+    let (was, is) = (from == Some(LogLevel::Debugging), to == Some(LogLevel::Debugging));
+    for (daemon, debug) in [(Daemon::Bfd, &line::DEBUG_BFD[..]), (Daemon::Bgp, &line::DEBUG_BGP[..])] {
+        let mut lines = vec![text.clone()];
+        match (was, is) {
+            (false, true) => lines.extend(debug.iter().map(ToString::to_string)),
+            (true, false) => lines.extend(debug.iter().map(|line| format!("no {line}"))),
+            _ => {}
+        }
+        steps.push(Step { daemon, ..Step::plain(lines, &Subject::Node) });
+    }
 }
 
 fn profiles(from: &Model, to: &Model, steps: &mut Vec<Step>) {

@@ -33,6 +33,19 @@ pub(super) const ROUTER: [&str; 5] = [
 
 /// Marks every route as going, and is left out of what a file says when nobody leaves.
 pub(super) const LEAVING: &str = "bgp graceful-shutdown";
+/// What each daemon tells when everything is to be told, as MetalLB has it.
+pub(super) const DEBUG_BGP: [&str; 5] = [
+    "debug bgp neighbor-events",
+    "debug bgp updates",
+    "debug bgp keepalives",
+    "debug bgp nht",
+    "debug bgp zebra",
+];
+/// Likewise.
+pub(super) const DEBUG_BFD: [&str; 3] = ["debug bfd network", "debug bfd peer", "debug bfd zebra"];
+/// Likewise; only from the file, since zebra is not driven.
+pub(super) const DEBUG_ZEBRA: [&str; 5] =
+    ["debug zebra events", "debug zebra nht", "debug zebra kernel", "debug zebra rib", "debug zebra nexthop"];
 
 /// An option of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -64,7 +64,7 @@ struct Reader {
 }
 
 /// What every running configuration has, or what only the file is for.
-const COMMON: [&str; 9] = [
+const COMMON: [&str; 12] = [
     "frr version ",
     "frr defaults ",
     "hostname ",
@@ -73,6 +73,10 @@ const COMMON: [&str; 9] = [
     "ipv6 nht resolve-via-default",
     "service integrated-vtysh-config",
     "bgp no-rib",
+    // of a log level, or somebody's who looks for something
+    "debug bgp ",
+    "debug bfd ",
+    "debug zebra ",
     "end",
 ];
 

@@ -3,7 +3,7 @@
 //! The templates loop and test; every line that FRR could spell in another way comes from the same place as the
 //! lines of a delta.
 
-use super::{ClassId, Model, Policy, line, policy_name, raw};
+use super::{ClassId, LogLevel, Model, Policy, line, policy_name, raw};
 use crate::net::Family;
 use serde::Serialize;
 use std::fmt::Write;
@@ -34,6 +34,7 @@ pub fn render(model: &Model) -> Result<String, tera::Error> {
 struct Page {
     log: String,
     leaving: Option<&'static str>,
+    debug: Vec<&'static str>,
     lists: Vec<String>,
     classes: Vec<ClassBlock>,
     policies: Vec<PolicyBlock>,
@@ -118,6 +119,12 @@ impl Page {
             lists: ranges.chain(model.guard.then(|| line::GUARD.to_owned())).collect(),
             log: model.log.map(|level| level.to_string()).unwrap_or_default(),
             leaving: model.leaving.then_some(line::LEAVING),
+            debug: match model.log {
+                Some(LogLevel::Debugging) => {
+                    [&line::DEBUG_ZEBRA[..], &line::DEBUG_BGP[..], &line::DEBUG_BFD[..]].concat()
+                }
+                _ => Vec::new(),
+            },
             classes: model.classes.iter().map(|class| ClassBlock::of(*class)).collect(),
             policies: policies.collect(),
             routers: routers(model),

@@ -4,10 +4,12 @@ use super::*;
 use crate::{
     api,
     config::{Community, Config, Kind, ObjectRef, Peer},
-    names::{NodeName, Password, PeerName},
+    names::{NodeName, PeerName},
     plan::Plan,
 };
 use std::{net::IpAddr, sync::Arc};
+
+mod options;
 
 fn peer(address: &str, asn: u32) -> Peer {
     Peer {
@@ -173,73 +175,6 @@ fn a_setting_is_a_line() {
         ]
     );
     assert_eq!(lines(&was, &was), [""; 0]);
-}
-
-/// A password from a Secret that changed, graceful restart, TTL security: lines of that peer and of no other.
-#[test]
-fn a_changed_option_is_a_line_of_its_own_peer() {
-    let routes = |_: &Peer| hosts(3);
-    let with = |change: &dyn Fn(&mut Peer)| {
-        let mut peers = two_peers();
-        change(&mut peers[0].1);
-        model(&plan(&peers, routes))
-    };
-    let password = |text: &str| with(&|peer| peer.password = Some(Password::new(text).unwrap()));
-    let plain = with(&|_| {});
-    let one = |line: &str| ["router bgp 64512".to_owned(), format!("neighbor 192.0.2.1 {line}")];
-    assert_eq!(lines(&password("old"), &password("new")), one("password new"));
-    assert_eq!(lines(&plain, &with(&|peer| peer.graceful_restart = true)), one("graceful-restart"));
-    assert_eq!(lines(&with(&|peer| peer.graceful_restart = true), &plain), one("graceful-restart-disable"));
-    let hops = |hops| with(&|peer| peer.ttl_security = Some(hops));
-    assert_eq!(lines(&plain, &hops(1)), one("ttl-security hops 1"));
-    assert_eq!(lines(&hops(1), &hops(2)), one("ttl-security hops 2"));
-    assert_eq!(lines(&hops(2), &plain)[1], "no neighbor 192.0.2.1 ttl-security hops 2");
-}
-
-/// MED and prepend of a route are its class's; another AS that the neighbour knows us by is another line, not
-/// another class.
-#[test]
-fn med_and_prepend_are_set_where_the_class_leaves() {
-    let with = |local_asn: Option<u32>| {
-        let mut peers = two_peers();
-        peers[0].1.local_asn = local_asn.and_then(Asn::new);
-        model(&plan(&peers, |_| {
-            let attributes = Attributes { med: Some(7), prepend: Some(2), ..Attributes::default() };
-            [("10.0.0.1/32".parse().unwrap(), Arc::new(attributes))].into()
-        }))
-    };
-    let (was, is) = (with(None), with(Some(65123)));
-    assert_eq!(was.classes, is.classes);
-    let set = |model: &Model, peer: &str| {
-        let policy = &model.policies[&Word::new(peer).unwrap()];
-        policy.entries.values().flat_map(line::entry).skip(2).collect::<Vec<_>>()
-    };
-    assert_eq!(set(&was, "192.0.2.1"), ["set metric 7", "set as-path prepend 64512 64512"]);
-    assert_eq!(set(&is, "192.0.2.1"), ["set metric 7", "set as-path prepend 65123 65123"]);
-    assert_eq!(set(&is, "192.0.2.2"), ["set metric 7", "set as-path prepend 64512 64512"]);
-    assert!(lines(&was, &is).iter().all(|line| !line.contains("network") && !line.contains("192.0.2.2")));
-}
-
-/// The peer's own, else the annotation's, else one of the name on a node without IPv4; a bad annotation is told.
-#[test]
-fn who_says_the_router_id() {
-    let id = |peer_id: Option<&str>, addresses: &[&str], annotation: Option<&str>| {
-        let mut peer = peer("2001:db8::1", 65001);
-        peer.router_id = peer_id.map(|id| id.parse().unwrap());
-        let addresses: Vec<IpAddr> = addresses.iter().map(|a| a.parse().unwrap()).collect();
-        let home = Home { node: &"dummyhostname".into(), addresses: &addresses, router_id: annotation };
-        let built = build(&home, &plan(&[("a", peer)], |_| hosts(0)), &Config::default(), None);
-        let problems: Vec<String> = built.problems.iter().map(ToString::to_string).collect();
-        (built.object.spec.bgp.routers[0].id.clone(), problems.join("\n"))
-    };
-    let good = |text: &str| (text.to_owned(), String::new());
-    assert_eq!(id(Some("192.0.2.7"), &["fd00::1"], Some("192.0.2.8")), good("192.0.2.7"));
-    assert_eq!(id(None, &["192.0.2.1"], Some("192.0.2.8")), good("192.0.2.8"));
-    assert_eq!(id(None, &["192.0.2.1", "fd00::1"], None), good(""));
-    assert_eq!(id(None, &["fd00::1"], None), good("167.62.253.30"));
-    let what = "Node dummyhostname: metadata.annotations[ferrolb.io/router-id]: \"x\" is not a router ID: write it \
-                like 192.0.2.1";
-    assert_eq!(id(None, &["192.0.2.1"], Some("x")), (String::new(), what.to_owned()));
 }
 
 /// Two peers that cannot run on one node: the first by name stands, the later one has the problem.
