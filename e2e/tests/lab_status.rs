@@ -100,7 +100,6 @@ fn what_frr_holds_back_is_not_said_to_be_told() -> Result<()> {
 
 /// Waits until the file names exactly these peers for a Service; no line at all for none.
 fn peers(lab: &Lab, service: &str, wanted: &[&str]) -> Result<()> {
-    let start = wait::now();
     let what = format!("{service} to have been told to {wanted:?}");
     wait::until_true(DEADLINE, &what, || {
         let all = list(lab, "services")?;
@@ -110,9 +109,7 @@ fn peers(lab: &Lab, service: &str, wanted: &[&str]) -> Result<()> {
         ensure!(found == wanted, "{found:?}");
         Ok(true)
     })
-    .with_context(|| lab.logs())?;
-    println!("{service}: {wanted:?} after {:.2?}", start.elapsed());
-    Ok(())
+    .with_context(|| lab.logs())
 }
 
 /// Waits until the file has a session with each router and family, established where it should be.
