@@ -7,7 +7,7 @@ KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test demo demo-down cluster cluster-down images bench-announce bench-edits bench-install crds manifests golden fmt release
+.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-edits bench-install crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -30,7 +30,18 @@ test: setup ## everything, in order of power: check, then the lab, then the clus
 	@sh e2e/images/build.sh > /dev/null
 	$(MAKE) --no-print-directory check
 	$(CARGO) build --workspace --bins
-	$(CARGO) test --package ferrolb-e2e
+	$(CARGO) test --package ferrolb-e2e --no-run
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-lab test-install
+
+# The install tier waits for Kubernetes most of its time: the labs have the machine meanwhile.
+INSTALL := install install_cleanup
+TESTS := $(basename $(notdir $(wildcard e2e/tests/*.rs) $(patsubst %/main.rs,%,$(wildcard e2e/tests/*/main.rs))))
+
+test-lab:
+	$(CARGO) test --package ferrolb-e2e --lib --bins $(addprefix --test ,$(filter-out $(INSTALL),$(TESTS)))
+
+test-install:
+	$(CARGO) test --package ferrolb-e2e $(addprefix --test ,$(INSTALL))
 
 demo: setup build ## a load balancer at work on this machine, in namespaces; KEEP=1 leaves it up
 	@target/debug/lab demo $(if $(KEEP),--keep)
