@@ -197,14 +197,20 @@ pub struct Session {
 /// Graceful restart with a neighbour (RFC 4724). Where several ask, the greatest counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GracefulRestart {
-    /// Not spoken of: a neighbour drops our routes with the session. What FRR does unless told otherwise is
-    /// [`Self::Aware`], which routers take for a promise: BIRD keeps the routes of a node that died for two minutes.
+    /// Not spoken of; never in a wanted model. BIRD would drop the routes of an FRR that died at once instead of after
+    /// two minutes, but refuse a node that comes back from a silence until its hold timer, and a minute more, are over.
     Off,
-    /// We keep the neighbour's routes while it restarts.
+    /// FRR's own way: we keep the neighbour's routes while it restarts, and it may take a new session for the old one.
     #[default]
     Aware,
     /// The neighbour keeps ours, too.
     On,
+}
+
+impl Session {
+    /// Seconds between attempts to connect, where nobody says otherwise. FRR's own two minutes are how long a node
+    /// would stay away whose router still has the session from before, and refuses the first call.
+    pub const CONNECT_TIME: u16 = 10;
 }
 
 /// The route-maps of one neighbour: `ID-in` lets in what its gates do, `ID-out` has an entry for each class.

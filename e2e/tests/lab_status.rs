@@ -91,8 +91,8 @@ fn what_frr_holds_back_is_not_said_to_be_told() -> Result<()> {
     let tor = Segment::Tor.v4(1);
     let v4 = held.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?;
     lab.frr("n1")?.vtysh(&format!(
-        "configure terminal\nip prefix-list BACK seq 5 permit {v4}/32\nroute-map {tor}-out deny 1\n\
-         match ip address prefix-list BACK"
+        "configure terminal\nip prefix-list BACK seq 5 deny {v4}/32\nip prefix-list BACK seq 9 permit any\n\
+         router bgp 64512\naddress-family ipv4 unicast\nneighbor {tor} prefix-list BACK out"
     ))?;
     peers(&lab, "held", &["bird-v4", "bird-v6", "tor-v6"])?;
     peers(&lab, "sent", &all)

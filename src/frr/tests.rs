@@ -155,7 +155,7 @@ fn a_setting_is_a_line() {
     peers[0].1.connect_time = Some(7);
     let is = model(&plan(&peers, routes));
     assert_eq!(lines(&was, &is), ["router bgp 64512", "neighbor 192.0.2.1 timers connect 7"]);
-    assert_eq!(lines(&is, &was), ["router bgp 64512", "no neighbor 192.0.2.1 timers connect 7"]);
+    assert_eq!(lines(&is, &was), ["router bgp 64512", "neighbor 192.0.2.1 timers connect 10"]);
     peers[0].1.remote_as = RemoteAs::External;
     let anew = model(&plan(&peers, routes));
     assert_eq!(
@@ -164,7 +164,6 @@ fn a_setting_is_a_line() {
             "router bgp 64512",
             "no neighbor 192.0.2.1 remote-as 65001",
             "neighbor 192.0.2.1 remote-as external",
-            "neighbor 192.0.2.1 graceful-restart-disable",
             "router bgp 64512",
             "address-family ipv4 unicast",
             "neighbor 192.0.2.1 route-map 192.0.2.1-in in",

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api,
     config::{self, Problems},
-    frr::{BfdProfile, Model, Policy, RawLine, Router, Subject, policy_name, raw},
+    frr::{BfdProfile, Model, Policy, RawLine, Router, Session, Subject, policy_name, raw},
     names::{Asn, Word},
     net::Family,
 };
@@ -96,6 +96,9 @@ impl Draft {
         if let Some(asn) = importer.map(|router| router.asn) {
             // FRR makes one itself as soon as something is imported, and would not let it go
             self.model.routers.entry(None).or_insert_with(|| Router::new(asn, None));
+        }
+        for session in self.model.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
+            session.connect_time.get_or_insert(Session::CONNECT_TIME);
         }
         let hops = self.hearing.iter().map(|(policy, hearing)| (policy, &hearing.next_hops)).collect();
         self.telling.settle(&hops, &mut self.model);

@@ -134,10 +134,7 @@ fn read(from: &api::FRRNeighbor, asn: Asn, profiles: &BTreeSet<Word>) -> Result<
         },
         graceful_restart: if from.enable_graceful_restart {
             GracefulRestart::On
-        } else if from.to_receive == api::FRRReceive::default() {
-            GracefulRestart::Off
         } else {
-            // it has routes of ours to lose, and we have its
             GracefulRestart::Aware
         },
         families,

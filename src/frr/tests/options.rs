@@ -16,7 +16,10 @@ fn a_changed_option_is_a_line_of_its_own_peer() {
     let one = |line: &str| ["router bgp 64512".to_owned(), format!("neighbor 192.0.2.1 {line}")];
     assert_eq!(lines(&password("old"), &password("new")), one("password new"));
     assert_eq!(lines(&plain, &with(&|peer| peer.graceful_restart = true)), one("graceful-restart"));
-    assert_eq!(lines(&with(&|peer| peer.graceful_restart = true), &plain), one("graceful-restart-disable"));
+    assert_eq!(
+        lines(&with(&|peer| peer.graceful_restart = true), &plain),
+        ["router bgp 64512", "no neighbor 192.0.2.1 graceful-restart"]
+    );
     let hops = |hops| with(&|peer| peer.ttl_security = Some(hops));
     assert_eq!(lines(&plain, &hops(1)), one("ttl-security hops 1"));
     assert_eq!(lines(&hops(1), &hops(2)), one("ttl-security hops 2"));
