@@ -190,9 +190,13 @@ fn conf(settings: &Settings) -> Result<String> {
             neighbour.asn
         );
         if neighbour.multihop {
-            text += "  multihop;\n";
+            let hops = neighbour.hops.map(|hops| format!(" {hops}")).unwrap_or_default();
+            text += &format!("  multihop{hops};\n");
         } else if neighbour.asn == *asn {
             text += "  direct;\n";
+        }
+        if neighbour.hops.is_some() {
+            text += "  ttl security on;\n";
         }
         if let Some(password) = neighbour.password {
             text += &format!("  password \"{password}\";\n");

@@ -11,7 +11,7 @@ use ferrolb_e2e::{
     wait,
 };
 
-use crate::world::World;
+use crate::{peers::TTL_SECURITY, world::World};
 
 /// Every segment of a session with a password is signed. With another password there is no session: the node calls and
 /// is not heard; with the right one it is up again.
@@ -66,6 +66,42 @@ fn hops_and_keepalives() -> Result<()> {
         ensure!(of(&near)?.iter().all(|segment| segment.ttl == 1), "{from}: the router is a neighbour");
         let far = of(&far)?;
         ensure!(!far.is_empty() && far.iter().all(|segment| segment.ttl > 30), "{far:#?}");
+    }
+    world.afresh("f8-v4")
+}
+
+/// RFC 5082: every packet says 255 hops when it leaves, and what the router sends counts for nothing when it comes from
+/// farther away than the annotation says. Both ends must have it.
+#[test]
+fn ttl_security() -> Result<()> {
+    let world = World::get()?;
+    let (near, far) = (capture(&world, "alias", TOR)?, capture(&world, "hop", "up")?);
+    let calls = |wire: &Capture| Ok::<_, anyhow::Error>(said(wire)?.iter().filter(|s| s.calls).count());
+    let unheard = |peer: &str, wire: &Capture| {
+        let before = calls(wire)?;
+        wait::until_true(DEADLINE, "calls that come to nothing", || Ok(calls(wire)? > before + 8))?;
+        world.down(peer)
+    };
+    for peer in ["alias", "hop"] {
+        world.step(&[peer], || world.remove(peer), || world.down(peer))?;
+    }
+    let start = wait::since_epoch()?;
+    world.step(&["alias"], || world.put(&world.peer("alias")?), || world.up("alias"))?;
+    let two = world.peer("hop")?.without("ebgpMultiHop").annotated(TTL_SECURITY, 2);
+    world.step(&["hop"], || world.put(&two), || world.up("hop"))?;
+    for (wire, ttl) in [(&near, 255), (&far, 254)] {
+        let said: Vec<_> = said(wire)?.into_iter().filter(|segment| segment.at > start).collect();
+        ensure!(!said.is_empty() && said.iter().all(|segment| segment.ttl == ttl), "{said:#?}");
+    }
+
+    // the router is two hops away, and one is allowed
+    world.step(&["hop"], || world.remove("hop"), || world.down("hop"))?;
+    world.step(&["hop"], || world.put(&two.annotated(TTL_SECURITY, 1)), || unheard("hop", &far))?;
+    // the router asks for it, and the node does not have it
+    world.step(&["alias"], || world.remove("alias"), || world.down("alias"))?;
+    world.step(&["alias"], || world.put(&world.peer("alias")?.bare()), || unheard("alias", &near))?;
+    for peer in ["alias", "hop"] {
+        world.step(&[peer], || world.put(&world.peer(peer)?), || world.up(peer))?;
     }
     Ok(())
 }
