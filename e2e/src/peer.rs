@@ -74,7 +74,15 @@ impl Neighbour {
     #[must_use]
     pub fn new(ip: IpAddr, asn: u32) -> Self {
         let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-        Self { at: ip.into(), asn, families: vec![family], password: None, multihop: false, hops: None, bfd: false }
+        Self {
+            at: ip.into(),
+            asn,
+            families: vec![family],
+            password: None,
+            multihop: false,
+            hops: None,
+            bfd: false,
+        }
     }
 
     /// The same with both families.

@@ -185,7 +185,8 @@ fn conf(settings: &Settings) -> Result<String> {
         let local = local.filter(same).map(|ip| format!("local {ip} port {port}")).unwrap_or_default();
         let local = if local.is_empty() { format!("local port {port}") } else { local };
         text += &format!(
-            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n  debug {{ states }};\n",
+            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n  debug {{ states }};\n  \
+             error wait time 1, 2;\n",
             protocol(index),
             neighbour.asn
         );

@@ -112,7 +112,10 @@ fn attributes() -> Result<()> {
 fn med_and_prepend() -> Result<()> {
     let world = World::get()?;
     let advertise = |name: &str, annotations: &str| {
-        world.lab.manifests.put(&format!("ad-{name}"), &annotated("BGPAdvertisement", name, annotations, "{}"))
+        world
+            .lab
+            .manifests
+            .put(&format!("ad-{name}"), &annotated("BGPAdvertisement", name, annotations, "{}"))
     };
     let told = |med: Option<u32>, prepended: usize| {
         for peer in ["f8-v4", "f10-v4", "bd-v4", "go", "alias"] {

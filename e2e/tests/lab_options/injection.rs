@@ -41,9 +41,19 @@ const FIELDS: [(&str, &str, &str, &str); 22] = [
         "spec.password",
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, password: TEXT}",
     ),
-    ("BGPPeer", "metallb.io/v1beta2", "spec.peerAddress", "{myASN: 64512, peerASN: 65000, peerAddress: TEXT}"),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
+        "spec.peerAddress",
+        "{myASN: 64512, peerASN: 65000, peerAddress: TEXT}",
+    ),
     ("BGPPeer", "metallb.io/v1beta2", "spec.interface", "{myASN: 64512, peerASN: 65000, interface: TEXT}"),
-    ("BGPPeer", "metallb.io/v1beta2", "spec.vrf", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, vrf: TEXT}"),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
+        "spec.vrf",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, vrf: TEXT}",
+    ),
     (
         "BGPPeer",
         "metallb.io/v1beta2",
@@ -63,8 +73,18 @@ const FIELDS: [(&str, &str, &str, &str); 22] = [
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, bfdProfile: TEXT}",
     ),
     ("BGPAdvertisement", "metallb.io/v1beta1", "spec.communities[0]", "{communities: [TEXT]}"),
-    ("Community", "metallb.io/v1beta1", "spec.communities[0].value", "{communities: [{name: a, value: TEXT}]}"),
-    ("BGPPeer", "metallb.io/v1beta2", "metadata.name", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66}"),
+    (
+        "Community",
+        "metallb.io/v1beta1",
+        "spec.communities[0].value",
+        "{communities: [{name: a, value: TEXT}]}",
+    ),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
+        "metadata.name",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66}",
+    ),
     ("BFDProfile", "metallb.io/v1beta1", "metadata.name", "{receiveInterval: 300}"),
     // users' objects
     (

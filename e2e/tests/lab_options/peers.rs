@@ -192,7 +192,10 @@ pub(crate) fn standing() -> Vec<Standing> {
             asn: ALIAS,
             ..peer(
                 "alias",
-                address("alias", tor, 37).with("peerASN", 65037).with("localASN", ALIAS).annotated(TTL_SECURITY, 1),
+                address("alias", tor, 37)
+                    .with("peerASN", 65037)
+                    .with("localASN", ALIAS)
+                    .annotated(TTL_SECURITY, 1),
                 tor_v4,
                 30,
                 V4,
@@ -249,7 +252,15 @@ pub(crate) fn routers(fabric: &Fabric) -> Result<BTreeMap<&'static str, Peer>> {
             },
         ),
         ("bd", Make::Bird, settings(NODE_ASN, 34, [v4(same), v6(Neighbour::dual), vec![second]].concat())),
-        ("hop", Make::Bird, settings(65035, 35, v4(|n| Neighbour { multihop: true, hops: Some(2), bfd: true, ..n }))),
+        // BIRD has BFD over hops between two known addresses only
+        (
+            "hop",
+            Make::Bird,
+            Settings {
+                local: Some(format!("{HOP}.2").parse()?),
+                ..settings(65035, 35, v4(|n| Neighbour { multihop: true, hops: Some(2), bfd: true, ..n }))
+            },
+        ),
         ("loop", Make::Bird, Settings { local: Some(LOOP.parse()?), ..settings(65036, 36, v6(same)) }),
         ("alias", Make::Bird, settings(65037, 37, v4(|n| Neighbour { asn: ALIAS, hops: Some(1), ..n }))),
         ("line", ten, settings(65038, 38, each(line, Neighbour::dual))),

@@ -9,10 +9,7 @@ use ferrolb_e2e::{
     wait,
 };
 
-use crate::{
-    peers::PASSWORD,
-    world::World,
-};
+use crate::{peers::PASSWORD, world::World};
 
 /// A password that moves from the peer's object into a Secret is the same password, and nobody notices. Another one in
 /// the Secret is another one of that session; segments are signed all the time. A Secret of another type changes
@@ -50,8 +47,7 @@ fn a_secret_is_the_password() -> Result<()> {
     put("kubernetes.io/basic-auth", PASSWORD)?;
     wait::until_true(DEADLINE, "no problem any more", || Ok(!noted()?))?;
 
-    let unsigned: Vec<_> =
-        heard()?.into_iter().filter(|segment| !segment.options.contains(&MD5)).collect();
+    let unsigned: Vec<_> = heard()?.into_iter().filter(|segment| !segment.options.contains(&MD5)).collect();
     ensure!(unsigned.is_empty(), "{unsigned:#?}");
     ensure!(heard()?.iter().any(|segment| !segment.data.is_empty()), "nothing was said");
     for node in world.lab.names() {

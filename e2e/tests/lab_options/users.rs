@@ -17,7 +17,9 @@ fn extras_let_routes_in() -> Result<()> {
     let router = world.router("f8-v4")?;
     let frr = router.frr().context("it runs FRR")?;
     let at = format!("router bgp 65031\naddress-family ipv4 unicast");
-    frr.vtysh(&format!("configure terminal\nrouter bgp 65031\nno bgp network import-check\n{at}\nnetwork {THEIRS}"))?;
+    frr.vtysh(&format!(
+        "configure terminal\nrouter bgp 65031\nno bgp network import-check\n{at}\nnetwork {THEIRS}"
+    ))?;
     let peer = world.address("f8-v4")?;
     let heard = |node: &str| -> Result<bool> {
         let table: Value = world.lab.frr(node)?.json("show bgp ipv4 unicast json")?;
@@ -53,9 +55,7 @@ fn extras_let_routes_in() -> Result<()> {
 fn raw_timers_stay() -> Result<()> {
     let world = World::get()?;
     let peer = world.address("f8-v4")?;
-    let raw = format!(
-        "{{raw: {{rawConfig: \"router bgp {NODE_ASN}\\n neighbor {peer} timers 4 12\\n\"}}}}"
-    );
+    let raw = format!("{{raw: {{rawConfig: \"router bgp {NODE_ASN}\\n neighbor {peer} timers 4 12\\n\"}}}}");
     let line = |line: String| {
         for node in world.lab.names() {
             let frr = world.lab.frr(&node)?;
@@ -98,7 +98,8 @@ fn a_vrf_imports_another() -> Result<()> {
     let prefix = "10.77.0.0/24";
     let red = world.address("red")?;
     let with = |imports: &str, allowed: &str| {
-        let neighbor = format!("{{address: {red}, asn: 65039, toAdvertise: {{allowed: {{prefixes: [{allowed}]}}}}}}");
+        let neighbor =
+            format!("{{address: {red}, asn: 65039, toAdvertise: {{allowed: {{prefixes: [{allowed}]}}}}}}");
         let spec = format!(
             "{{bgp: {{routers: [{{asn: {NODE_ASN}, prefixes: [{prefix}]}}, \
              {{asn: {NODE_ASN}, vrf: red, imports: [{imports}], neighbors: [{neighbor}]}}]}}}}"

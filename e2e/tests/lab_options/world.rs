@@ -162,7 +162,12 @@ impl World {
         });
         found.with_context(|| {
             let words = self.router(peer).map(Peer::last_words).unwrap_or_default();
-            format!("it sees {last:#?} and says\n{words}\n{}", self.lab.logs())
+            let own = self
+                .lab
+                .frr(node)
+                .and_then(|frr| frr.vtysh(&format!("show bgp neighbors {}", self.address(peer)?)));
+            let own = own.unwrap_or_else(|error| format!("{error:#}"));
+            format!("it sees {last:#?} and says\n{words}\nthe node:\n{own}\n{}", self.lab.logs())
         })
     }
 
