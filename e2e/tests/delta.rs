@@ -111,6 +111,40 @@ async fn by_deltas_or_from_the_file(setup: &Setup<'_>, cases: usize) -> Result<(
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_users_objects_are_fix_points() -> Result<()> {
+    fix_points(&OWN).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_users_objects_are_fix_points_in_frr_10() -> Result<()> {
+    fix_points(&TEN).await
+}
+
+/// An FRR that has loaded the frr.conf of a golden case with users' objects says of itself what the file says: nothing is
+/// missing, nothing more is there, and the delta between the two is empty.
+async fn fix_points(setup: &Setup<'_>) -> Result<()> {
+    let warden = Warden::start()?;
+    let net = Net::create(&warden, "fixed")?;
+    let dir = ferrolb_e2e::bins::checkout()?.join("tests/golden/frr-merge");
+    let mut cases = 0;
+    for case in std::fs::read_dir(dir)? {
+        let case = case?.path();
+        let text = std::fs::read_to_string(case.join("frr.conf"))?;
+        let frr = Frr::start_as(setup, &warden, &net, &text)?;
+        let mut all = running_config(frr.vty_dir(), "bgpd").await?;
+        all.push_str(&running_config(frr.vty_dir(), "bfdd").await?);
+        let (running, file) = (frr::read(&all).model, frr::read(&text).model);
+        let steps = frr::delta(&running, &file);
+        assert!(steps.is_empty(), "{}: {steps:#?}\n{all}", case.display());
+        assert!(running == file, "{}: {running:#?}\n{file:#?}\n{all}", case.display());
+        frr.stop()?;
+        cases += 1;
+    }
+    anyhow::ensure!(cases >= 13, "{cases} cases");
+    Ok(())
+}
+
 const NODE: &str = "10.7.0.1";
 const EXTERNAL: &str = "10.7.0.2";
 const INTERNAL: &str = "10.7.0.3";

@@ -74,6 +74,13 @@ impl PeerObject {
         self
     }
 
+    /// The same without annotations.
+    #[must_use]
+    pub(crate) fn bare(mut self) -> Self {
+        self.annotations.clear();
+        self
+    }
+
     /// The same without a field.
     #[must_use]
     pub(crate) fn without(mut self, field: &str) -> Self {
