@@ -16,7 +16,7 @@ fn extras_let_routes_in() -> Result<()> {
     let world = World::get()?;
     let router = world.router("f8-v4")?;
     let frr = router.frr().context("it runs FRR")?;
-    let at = format!("router bgp 65031\naddress-family ipv4 unicast");
+    let at = "router bgp 65031\naddress-family ipv4 unicast";
     frr.vtysh(&format!(
         "configure terminal\nrouter bgp 65031\nno bgp network import-check\n{at}\nnetwork {THEIRS}"
     ))?;

@@ -65,6 +65,16 @@ fn med_and_prepend_are_set_where_the_class_leaves() {
     assert!(lines(&was, &is).iter().all(|line| !line.contains("network") && !line.contains("192.0.2.2")));
 }
 
+/// FRR 10 keeps the id of a default instance that goes while there are others, and gives it to the next one.
+#[test]
+fn an_instance_takes_its_id_with_it() {
+    let mut had = model(&plan(&two_peers(), |_| hosts(0)));
+    had.routers.values_mut().for_each(|router| router.id = "192.0.2.250".parse().ok());
+    let lines = lines(&had, &Model::default());
+    let at = |text: &str| lines.iter().position(|line| line == text).unwrap();
+    assert!(at("no bgp router-id") < at("no router bgp 64512"), "{lines:#?}");
+}
+
 /// The peer's own, else the annotation's, else one of the name on a node without IPv4; a bad annotation is told.
 #[test]
 fn who_says_the_router_id() {
