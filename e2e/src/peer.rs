@@ -63,6 +63,8 @@ pub struct Neighbour {
     pub password: Option<&'static str>,
     /// Whether it may be more than a hop away.
     pub multihop: bool,
+    /// From how many hops away it is heard, when that is looked at; what is told it can be recognised so, too (RFC 5082).
+    pub hops: Option<u8>,
     /// Whether BFD watches it.
     pub bfd: bool,
 }
@@ -72,7 +74,15 @@ impl Neighbour {
     #[must_use]
     pub fn new(ip: IpAddr, asn: u32) -> Self {
         let family = if ip.is_ipv4() { Family::V4 } else { Family::V6 };
-        Self { at: ip.into(), asn, families: vec![family], password: None, multihop: false, bfd: false }
+        Self {
+            at: ip.into(),
+            asn,
+            families: vec![family],
+            password: None,
+            multihop: false,
+            hops: None,
+            bfd: false,
+        }
     }
 
     /// The same with both families.

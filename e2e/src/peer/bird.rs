@@ -185,14 +185,19 @@ fn conf(settings: &Settings) -> Result<String> {
         let local = local.filter(same).map(|ip| format!("local {ip} port {port}")).unwrap_or_default();
         let local = if local.is_empty() { format!("local port {port}") } else { local };
         text += &format!(
-            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n  debug {{ states }};\n",
+            "protocol bgp {} {{\n  {local} as {asn};\n  neighbor {at} as {};\n  passive on;\n  debug {{ states }};\n  \
+             error wait time 1, 2;\n",
             protocol(index),
             neighbour.asn
         );
         if neighbour.multihop {
-            text += "  multihop;\n";
+            let hops = neighbour.hops.map(|hops| format!(" {hops}")).unwrap_or_default();
+            text += &format!("  multihop{hops};\n");
         } else if neighbour.asn == *asn {
             text += "  direct;\n";
+        }
+        if neighbour.hops.is_some() {
+            text += "  ttl security on;\n";
         }
         if let Some(password) = neighbour.password {
             text += &format!("  password \"{password}\";\n");

@@ -36,7 +36,11 @@ fn conf(settings: &Settings) -> String {
             lines.push(format!(" neighbor {name} passive"));
         }
         lines.extend(neighbour.password.map(|password| format!(" neighbor {name} password {password}")));
-        lines.extend(neighbour.multihop.then(|| format!(" neighbor {name} ebgp-multihop")));
+        // FRR has the one or the other, and the first says how far itself
+        lines.extend(match neighbour.hops {
+            Some(hops) => Some(format!(" neighbor {name} ttl-security hops {hops}")),
+            None => neighbour.multihop.then(|| format!(" neighbor {name} ebgp-multihop")),
+        });
         lines.extend(neighbour.bfd.then(|| format!(" neighbor {name} bfd")));
     }
     for (family, afi) in [(Family::V4, "ipv4"), (Family::V6, "ipv6")] {

@@ -52,6 +52,10 @@ fn conf(settings: &Settings) -> String {
         if neighbour.multihop {
             text += "[neighbors.ebgp-multihop.config]\nenabled = true\nmultihop-ttl = 64\n";
         }
+        if let Some(hops) = neighbour.hops {
+            let least = 255 - hops.saturating_sub(1);
+            text += &format!("[neighbors.ttl-security.config]\nenabled = true\nttl-min = {least}\n");
+        }
         for family in &neighbour.families {
             let afi = if *family == Family::V4 { "ipv4" } else { "ipv6" };
             text += &format!(

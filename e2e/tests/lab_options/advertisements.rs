@@ -7,10 +7,19 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
-    capture::Capture, fabric::TOR, lab::DEADLINE, objects::Service, peer::Path, updates::updates, wait,
+    capture::Capture,
+    fabric::{NODE_ASN, TOR},
+    lab::DEADLINE,
+    objects::Service,
+    peer::Path,
+    updates::updates,
+    wait,
 };
 
-use crate::world::{World, object};
+use crate::{
+    peers::ALIAS,
+    world::{World, annotated, object},
+};
 
 /// One peer per make and kind: eBGP and iBGP, over IPv4.
 const PEERS: [&str; 4] = ["f8-v4", "f10-v4", "bd-v4", "go"];
@@ -94,6 +103,60 @@ fn attributes() -> Result<()> {
     world.lab.manifests.remove("ad-base")?;
     told(&world, &PEERS, prefix, Some(&wanted(Some(200), &["64512:2:3", "65001:9"])))?;
     world.undisturbed(&[])
+}
+
+/// MED and AS-path prepend, as annotations: other values arrive, and take no prefix away. Our AS is prepended as the
+/// router knows it, and never to a router of our own AS, which would take it for a loop. Two that disagree: the newcomer
+/// is left out.
+#[test]
+fn med_and_prepend() -> Result<()> {
+    let world = World::get()?;
+    let advertise = |name: &str, annotations: &str| {
+        world
+            .lab
+            .manifests
+            .put(&format!("ad-{name}"), &annotated("BGPAdvertisement", name, annotations, "{}"))
+    };
+    let told = |med: Option<u32>, prepended: usize| {
+        for peer in ["f8-v4", "f10-v4", "bd-v4", "go", "alias"] {
+            let (asn, times) = match peer {
+                "alias" => (ALIAS, prepended + 1),
+                _ if INTERNAL.contains(&peer) => (NODE_ASN, 0),
+                _ => (NODE_ASN, prepended + 1),
+            };
+            for node in world.lab.names() {
+                world.wait_told(peer, &node, "10.66.0.1/32", |path| {
+                    // without one, some routers show a 0
+                    path.is_some_and(|path| {
+                        path.as_path == vec![asn; times]
+                            && (path.med == med || (med.is_none() && path.med == Some(0)))
+                    })
+                })?;
+            }
+        }
+        world.undisturbed(&[])
+    };
+    service(&world, "one", "10.66.0.1,fd00:66::1", "")?;
+    advertise("base", "{}")?;
+    told(None, 0)?;
+    let wire = Capture::start(&world.lab.fabric.warden, world.router("bd-v4")?.net(), TOR, "tcp port 179")?;
+    advertise("base", "{ferrolb.io/med: \"70\", ferrolb.io/as-path-prepend: \"2\"}")?;
+    told(Some(70), 2)?;
+    advertise("base", "{ferrolb.io/med: \"4294967295\", ferrolb.io/as-path-prepend: \"1\"}")?;
+    told(Some(u32::MAX), 1)?;
+    advertise("clash", "{ferrolb.io/med: \"5\"}")?;
+    let reported = || Ok(world.lab.manifests.problems("speaker-n1")?.contains("clash"));
+    wait::until_true(DEADLINE, "a problem about the advertisement `clash`", reported)
+        .with_context(|| world.lab.logs())?;
+    told(Some(u32::MAX), 1)?;
+    world.lab.manifests.remove("ad-clash")?;
+    advertise("base", "{ferrolb.io/med: \"0\"}")?;
+    told(Some(0), 0)?;
+    advertise("base", "{}")?;
+    told(None, 0)?;
+    let said = updates(&wire.frames()?)?;
+    ensure!(!said.is_empty() && said.iter().all(|update| update.withdrawn.is_empty()), "{said:#?}");
+    Ok(())
 }
 
 /// Which peers, which nodes, which Services.

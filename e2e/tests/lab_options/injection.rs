@@ -34,38 +34,125 @@ fn texts() -> Vec<String> {
 }
 
 /// The fields, with the object that has them; `TEXT` is where the text goes.
-const FIELDS: [(&str, &str, &str, &str); 11] = [
+const FIELDS: [(&str, &str, &str, &str); 22] = [
     (
         "BGPPeer",
-        "v1beta2",
+        "metallb.io/v1beta2",
         "spec.password",
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, password: TEXT}",
     ),
-    ("BGPPeer", "v1beta2", "spec.peerAddress", "{myASN: 64512, peerASN: 65000, peerAddress: TEXT}"),
-    ("BGPPeer", "v1beta2", "spec.interface", "{myASN: 64512, peerASN: 65000, interface: TEXT}"),
-    ("BGPPeer", "v1beta2", "spec.vrf", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, vrf: TEXT}"),
     (
         "BGPPeer",
-        "v1beta2",
+        "metallb.io/v1beta2",
+        "spec.peerAddress",
+        "{myASN: 64512, peerASN: 65000, peerAddress: TEXT}",
+    ),
+    ("BGPPeer", "metallb.io/v1beta2", "spec.interface", "{myASN: 64512, peerASN: 65000, interface: TEXT}"),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
+        "spec.vrf",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, vrf: TEXT}",
+    ),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
         "spec.sourceAddress",
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, sourceAddress: TEXT}",
     ),
     (
         "BGPPeer",
-        "v1beta2",
+        "metallb.io/v1beta2",
         "spec.routerID",
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, routerID: TEXT}",
     ),
     (
         "BGPPeer",
-        "v1beta2",
+        "metallb.io/v1beta2",
         "spec.bfdProfile",
         "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, bfdProfile: TEXT}",
     ),
-    ("BGPAdvertisement", "v1beta1", "spec.communities[0]", "{communities: [TEXT]}"),
-    ("Community", "v1beta1", "spec.communities[0].value", "{communities: [{name: a, value: TEXT}]}"),
-    ("BGPPeer", "v1beta2", "metadata.name", "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66}"),
-    ("BFDProfile", "v1beta1", "metadata.name", "{receiveInterval: 300}"),
+    ("BGPAdvertisement", "metallb.io/v1beta1", "spec.communities[0]", "{communities: [TEXT]}"),
+    (
+        "Community",
+        "metallb.io/v1beta1",
+        "spec.communities[0].value",
+        "{communities: [{name: a, value: TEXT}]}",
+    ),
+    (
+        "BGPPeer",
+        "metallb.io/v1beta2",
+        "metadata.name",
+        "{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66}",
+    ),
+    ("BFDProfile", "metallb.io/v1beta1", "metadata.name", "{receiveInterval: 300}"),
+    // users' objects
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.bfdProfiles[0].name",
+        "{bgp: {bfdProfiles: [{name: TEXT}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].vrf",
+        "{bgp: {routers: [{asn: 64512, vrf: TEXT}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].id",
+        "{bgp: {routers: [{asn: 64512, id: TEXT}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].prefixes[0]",
+        "{bgp: {routers: [{asn: 64512, prefixes: [TEXT]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].address",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].interface",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, interface: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].password",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, password: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].sourceaddress",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, sourceaddress: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].bfdProfile",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, bfdProfile: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].holdTime",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, holdTime: TEXT, keepaliveTime: 1s}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].toAdvertise.withCommunity[0].community",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.67, toAdvertise: {withCommunity: [{community: TEXT, prefixes: []}]}}]}]}}",
+    ),
 ];
 
 /// Every text in every field is a problem of its own object and names the field; FRR has nothing of any, and no session
@@ -84,7 +171,7 @@ fn no_text_becomes_a_line() -> Result<()> {
             let own = *field == "metadata.name";
             let name = if own { quoted.clone() } else { format!("\"{plain}\"") };
             documents.push(format!(
-                "apiVersion: metallb.io/{version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {}\n",
+                "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {}\n",
                 spec.replace("TEXT", &quoted)
             ));
             // an object without a usable name is called by its place

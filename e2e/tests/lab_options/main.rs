@@ -3,9 +3,12 @@
 //! One lab for all: see [`peers`] and [`world`]. The tests take it in turn, and each leaves it as it found it.
 
 mod advertisements;
+mod bfd;
 mod injection;
 mod peers;
 mod restart;
+mod secrets;
 mod sessions;
+mod users;
 mod wire;
 mod world;

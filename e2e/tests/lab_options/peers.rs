@@ -15,7 +15,7 @@ use ferrolb_e2e::{
 };
 
 /// The network between the FRR router and the router that is two hops away from the nodes.
-const HOP: &str = "172.31.13";
+pub(crate) const HOP: &str = "172.31.13";
 /// An address that belongs to no network: the router `loop` has it on its loopback.
 pub(crate) const LOOP: &str = "fd00:31:ff::36";
 /// The AS that the nodes show to the router `alias`.
@@ -41,18 +41,22 @@ pub(crate) struct Standing {
     pub(crate) families: &'static [Family],
 }
 
+/// The annotation that makes packets from too far away count for nothing.
+pub(crate) const TTL_SECURITY: &str = "ferrolb.io/ttl-security-hops";
+
 /// A BGPPeer: its name, and its spec's fields as YAML.
 #[derive(Clone)]
 pub(crate) struct PeerObject {
     /// Its name.
     pub(crate) name: &'static str,
     fields: BTreeMap<&'static str, String>,
+    annotations: BTreeMap<&'static str, String>,
 }
 
 impl PeerObject {
     /// One with nothing but this field, our AS, and an attempt to connect every second.
     pub(crate) fn new(name: &'static str, field: &'static str, value: impl ToString) -> Self {
-        let object = Self { name, fields: BTreeMap::new() };
+        let object = Self { name, fields: BTreeMap::new(), annotations: BTreeMap::new() };
         object.with("myASN", NODE_ASN).with("connectTime", "1s").with(field, value)
     }
 
@@ -63,6 +67,20 @@ impl PeerObject {
         self
     }
 
+    /// The same with an annotation, or with another value of it.
+    #[must_use]
+    pub(crate) fn annotated(mut self, annotation: &'static str, value: impl ToString) -> Self {
+        self.annotations.insert(annotation, value.to_string());
+        self
+    }
+
+    /// The same without annotations.
+    #[must_use]
+    pub(crate) fn bare(mut self) -> Self {
+        self.annotations.clear();
+        self
+    }
+
     /// The same without a field.
     #[must_use]
     pub(crate) fn without(mut self, field: &str) -> Self {
@@ -70,11 +88,21 @@ impl PeerObject {
         self
     }
 
+    /// The value of a field.
+    pub(crate) fn field(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(String::as_str)
+    }
+
     pub(crate) fn yaml(&self) -> String {
         let mut text = format!(
-            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata:\n  name: {}\n  namespace: metallb-system\nspec:\n",
+            "apiVersion: metallb.io/v1beta2\nkind: BGPPeer\nmetadata:\n  name: {}\n  namespace: metallb-system\n",
             self.name
         );
+        if !self.annotations.is_empty() {
+            text += "  annotations:\n";
+            text.extend(self.annotations.iter().map(|(name, value)| format!("    {name}: {value:?}\n")));
+        }
+        text += "spec:\n";
         for (field, value) in &self.fields {
             // a list or an object is written as YAML's flow, every other text in quotes
             let plain = value.starts_with(['[', '{']) || value.bytes().all(|byte| byte.is_ascii_digit());
@@ -159,12 +187,15 @@ pub(crate) fn standing() -> Vec<Standing> {
         ),
         // one hop away, at an address of no common network: FRR has to be told not to mind
         peer("loop", PeerObject::new("loop", "peerAddress", LOOP).with("peerASN", 65036), tor_v6, 29, V6),
-        // under another AS
+        // under another AS, at a router that hears nothing from farther than the next hop
         Standing {
             asn: ALIAS,
             ..peer(
                 "alias",
-                address("alias", tor, 37).with("peerASN", 65037).with("localASN", ALIAS),
+                address("alias", tor, 37)
+                    .with("peerASN", 65037)
+                    .with("localASN", ALIAS)
+                    .annotated(TTL_SECURITY, 1),
                 tor_v4,
                 30,
                 V4,
@@ -221,9 +252,17 @@ pub(crate) fn routers(fabric: &Fabric) -> Result<BTreeMap<&'static str, Peer>> {
             },
         ),
         ("bd", Make::Bird, settings(NODE_ASN, 34, [v4(same), v6(Neighbour::dual), vec![second]].concat())),
-        ("hop", Make::Bird, settings(65035, 35, v4(|n| Neighbour { multihop: true, ..n }))),
+        // BIRD has BFD over hops between two known addresses only
+        (
+            "hop",
+            Make::Bird,
+            Settings {
+                local: Some(format!("{HOP}.2").parse()?),
+                ..settings(65035, 35, v4(|n| Neighbour { multihop: true, hops: Some(2), bfd: true, ..n }))
+            },
+        ),
         ("loop", Make::Bird, Settings { local: Some(LOOP.parse()?), ..settings(65036, 36, v6(same)) }),
-        ("alias", Make::Bird, settings(65037, 37, v4(|neighbour| Neighbour { asn: ALIAS, ..neighbour }))),
+        ("alias", Make::Bird, settings(65037, 37, v4(|n| Neighbour { asn: ALIAS, hops: Some(1), ..n }))),
         ("line", ten, settings(65038, 38, each(line, Neighbour::dual))),
         ("red", eight, settings(65039, 39, each(vrf_v4, same))),
     ];

@@ -147,6 +147,39 @@ fn a_change_is_one_sessions_own() -> Result<()> {
     Ok(())
 }
 
+/// Other timers are those of the next session, as FRR has it: the running one is left alone with what it has negotiated.
+#[test]
+fn timers_are_the_next_sessions() -> Result<()> {
+    let world = World::get()?;
+    let address = world.address("f8-v4")?;
+    let line = |line: &str| {
+        for node in world.lab.names() {
+            let frr = world.lab.frr(&node)?;
+            let line = format!("neighbor {address} timers {line}");
+            wait::until_true(DEADLINE, &format!("{line:?} in the FRR of {node}"), || {
+                Ok(frr.vtysh("show running-config")?.lines().any(|found| found.trim() == line))
+            })
+            .with_context(|| world.lab.logs())?;
+        }
+        Ok(())
+    };
+    let held = |hold: u64| {
+        let wanted = format!("up with a hold time of {hold} s");
+        let mut nodes = world.lab.fabric.nodes.iter();
+        nodes.try_for_each(|node| {
+            let right = |seen: &ferrolb_e2e::peer::Seen| seen.established && seen.hold == hold;
+            world.wait_seen("f8-v4", node.name(), &wanted, right).map(drop)
+        })
+    };
+    let often = world.peer("f8-v4")?.with("keepaliveTime", "2s").with("holdTime", "12s");
+    world.step(&[], || world.put(&often), || line("2 12"))?;
+    held(21)?;
+    world.step(&["f8-v4"], || world.end_by_router("f8-v4"), || held(12))?;
+    world.step(&[], || world.put(&world.peer("f8-v4")?), || line("3 21"))?;
+    held(12)?;
+    world.step(&["f8-v4"], || world.end_by_router("f8-v4"), || held(21))
+}
+
 /// A router id is every session's of its VRF, and of no other.
 #[test]
 fn a_router_id_is_the_vrfs() -> Result<()> {

@@ -11,7 +11,7 @@ use ferrolb_e2e::{
     wait,
 };
 
-use crate::world::World;
+use crate::{peers::TTL_SECURITY, world::World};
 
 /// Every segment of a session with a password is signed. With another password there is no session: the node calls and
 /// is not heard; with the right one it is up again.
@@ -67,7 +67,36 @@ fn hops_and_keepalives() -> Result<()> {
         let far = of(&far)?;
         ensure!(!far.is_empty() && far.iter().all(|segment| segment.ttl > 30), "{far:#?}");
     }
-    Ok(())
+    world.afresh("f8-v4")
+}
+
+/// RFC 5082: every packet says 255 hops when it leaves, and what the router sends counts for nothing when it comes from
+/// farther away than the annotation says. Both routers are such that a packet with less is none.
+#[test]
+fn ttl_security() -> Result<()> {
+    let world = World::get()?;
+    let (near, far) = (capture(&world, "alias", TOR)?, capture(&world, "hop", "up")?);
+    let unheard = |peer: &str, wire: &Capture| {
+        let before = said(wire)?.len();
+        wait::until_true(DEADLINE, "words that come to nothing", || Ok(said(wire)?.len() > before + 6))?;
+        world.down(peer)
+    };
+    for peer in ["alias", "hop"] {
+        world.step(&[peer], || world.remove(peer), || world.down(peer))?;
+    }
+    let start = wait::since_epoch()?;
+    world.step(&["alias"], || world.put(&world.peer("alias")?), || world.up("alias"))?;
+    let two = world.peer("hop")?.without("ebgpMultiHop").annotated(TTL_SECURITY, 2);
+    world.step(&["hop"], || world.put(&two), || world.up("hop"))?;
+    for (wire, ttl) in [(&near, 255), (&far, 254)] {
+        let said: Vec<_> = said(wire)?.into_iter().filter(|segment| segment.at > start).collect();
+        ensure!(!said.is_empty() && said.iter().all(|segment| segment.ttl == ttl), "{said:#?}");
+    }
+
+    // the router is two hops away, and one is allowed
+    world.step(&["hop"], || world.remove("hop"), || world.down("hop"))?;
+    world.step(&["hop"], || world.put(&two.annotated(TTL_SECURITY, 1)), || unheard("hop", &far))?;
+    world.step(&["hop"], || world.put(&world.peer("hop")?), || world.up("hop"))
 }
 
 /// A router that refuses is called again after the time that was asked for.
@@ -75,7 +104,8 @@ fn hops_and_keepalives() -> Result<()> {
 fn connect_time() -> Result<()> {
     let world = World::get()?;
     let wire = capture(&world, "alias", TOR)?;
-    let closed = world.peer("alias")?.with("peerPort", 1791).with("connectTime", "2s");
+    // with TTL security the refusal would be from too far away to be heard
+    let closed = world.peer("alias")?.bare().with("peerPort", 1791).with("connectTime", "2s");
     world.step(&["alias"], || world.put(&closed), || world.down("alias"))?;
     for node in &world.lab.fabric.nodes {
         let from = IpAddr::from(Segment::Tor.v4(node.host()));

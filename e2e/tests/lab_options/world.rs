@@ -109,6 +109,21 @@ impl World {
         Ok(self.standing(name)?.object.clone())
     }
 
+    /// The address of a standing peer that has one: its name in the FRR of the nodes.
+    pub(crate) fn address(&self, name: &str) -> Result<String> {
+        let address = self.standing(name)?.object.field("peerAddress");
+        address.map(str::to_owned).with_context(|| format!("{name} has no address"))
+    }
+
+    /// Ends a standing peer's sessions at its router, which runs FRR; they come back by themselves.
+    pub(crate) fn end_by_router(&self, peer: &str) -> Result<()> {
+        let frr = self.router(peer)?.frr().context("it runs FRR")?;
+        for node in self.lab.names() {
+            frr.vtysh(&format!("clear bgp {}", name(&self.at(peer, &node)?)))?;
+        }
+        Ok(())
+    }
+
     /// The router at the other end of a standing peer.
     pub(crate) fn router(&self, peer: &str) -> Result<&Peer> {
         let router = self.standing(peer)?.router;
@@ -147,7 +162,12 @@ impl World {
         });
         found.with_context(|| {
             let words = self.router(peer).map(Peer::last_words).unwrap_or_default();
-            format!("it sees {last:#?} and says\n{words}\n{}", self.lab.logs())
+            let own = self
+                .lab
+                .frr(node)
+                .and_then(|frr| frr.vtysh(&format!("show bgp neighbors {}", self.address(peer)?)));
+            let own = own.unwrap_or_else(|error| format!("{error:#}"));
+            format!("it sees {last:#?} and says\n{words}\nthe node:\n{own}\n{}", self.lab.logs())
         })
     }
 
@@ -203,6 +223,12 @@ impl World {
             lines.push(format!("{}neighbor {name} bfd", if on { "" } else { "no " }));
         }
         frr.vtysh(&lines.join("\n")).map(drop)
+    }
+
+    /// A session of its own for a standing peer: what it has negotiated is what its object says.
+    pub(crate) fn afresh(&self, peer: &str) -> Result<()> {
+        self.step(&[peer], || self.remove(peer), || self.down(peer))?;
+        self.step(&[peer], || self.put(&self.peer(peer)?), || self.up(peer))
     }
 
     /// Removes a BGPPeer.
@@ -279,8 +305,22 @@ pub(crate) fn profile(name: &str, spec: &str) -> String {
 
 /// An object of MetalLB's, with its spec in YAML's flow style.
 pub(crate) fn object(kind: &str, name: &str, spec: &str) -> String {
+    annotated(kind, name, "{}", spec)
+}
+
+/// The same with annotations.
+pub(crate) fn annotated(kind: &str, name: &str, annotations: &str, spec: &str) -> String {
     format!(
-        "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {spec}\n"
+        "apiVersion: metallb.io/v1beta1\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\n  \
+         annotations: {annotations}\nspec: {spec}\n"
+    )
+}
+
+/// A user's FRRConfiguration.
+pub(crate) fn users(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: frrk8s.metallb.io/v1beta1\nkind: FRRConfiguration\nmetadata:\n  name: {name}\n  \
+         namespace: metallb-system\nspec: {spec}\n"
     )
 }
 

@@ -82,7 +82,11 @@ impl At<'_> {
     /// a router that takes that for a restart keeps every route. A neighbour that goes is sent one, after which no
     /// router keeps anything: no network needs to be withdrawn before.
     fn sessions_end(&self, had: &Router, steps: &mut Vec<Step>) {
-        let lines: Vec<Line> = had.sessions.iter().map(|(neighbor, had)| self.end(neighbor, had)).collect();
+        let mut lines: Vec<Line> =
+            had.sessions.iter().map(|(neighbor, had)| self.end(neighbor, had)).collect();
+        // FRR 10 hides a default instance that goes while there are others, and takes its id out again with a new one
+        let id = had.id.map(|_| Line { text: "no bgp router-id".to_owned(), subject: self.subject() });
+        lines.extend(id);
         if !lines.is_empty() {
             self.push(None, lines, steps);
         }

@@ -6,7 +6,7 @@
 use super::{Faults, hear::NextHops};
 use crate::{
     api,
-    config::{BgpAdvertisement, Community},
+    config::{BgpAdvertisement, Community, RemoteAs},
     frr::{Class, ClassId, Entry, Model, Policy, policy_name},
     names::{Asn, Word},
     net::Family,
@@ -254,6 +254,8 @@ impl Telling {
             for (name, attributes) in &class.0 {
                 if let Some(policy) = model.policies.get_mut(name) {
                     let own_as = attributes.prepend.and_then(|_| own_as.get(name).copied());
+                    let attributes =
+                        Attributes { prepend: own_as.and(attributes.prepend), ..(**attributes).clone() };
                     place(&mut policy.entries, id, attributes, own_as);
                 }
             }
@@ -261,11 +263,12 @@ impl Telling {
     }
 }
 
-/// What each neighbour knows us by, which is what is prepended.
+/// What each neighbour knows us by, which is what is prepended; none of our own AS, which would take it for a loop.
 fn own_as(model: &Model) -> BTreeMap<Word, Asn> {
     let mut own = BTreeMap::new();
     for (vrf, router) in &model.routers {
-        let sessions = router.sessions.iter();
+        let internal = [RemoteAs::Internal, RemoteAs::Number(router.asn)];
+        let sessions = router.sessions.iter().filter(|(_, session)| !internal.contains(&session.remote_as));
         own.extend(sessions.filter_map(|(neighbor, session)| {
             Some((policy_name(neighbor, vrf.as_ref())?, session.local_as.unwrap_or(router.asn)))
         }));
@@ -347,11 +350,11 @@ fn both(had: &Attributes, new: &Attributes) -> Arc<Attributes> {
 }
 
 /// Gives the class its place in an out-map, or the next free one. Classes come in the order of their ids.
-fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: &Attributes, own_as: Option<Asn>) {
+fn place(entries: &mut BTreeMap<u16, Entry>, class: ClassId, attributes: Attributes, own_as: Option<Asn>) {
     let first = class.place();
     let free = (first..Policy::LAST).chain(1..first).find(|place| !entries.contains_key(place));
     if let Some(place) = free {
-        entries.insert(place, Entry { class: Some(class), attributes: attributes.clone(), own_as });
+        entries.insert(place, Entry { class: Some(class), attributes, own_as });
     }
 }
 

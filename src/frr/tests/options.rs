@@ -63,8 +63,19 @@ fn med_and_prepend_are_set_where_the_class_leaves() {
     };
     assert_eq!(set(&was, "192.0.2.1"), ["set metric 7", "set as-path prepend 64512 64512"]);
     assert_eq!(set(&is, "192.0.2.1"), ["set metric 7", "set as-path prepend 65123 65123"]);
-    assert_eq!(set(&is, "192.0.2.2"), ["set metric 7", "set as-path prepend 64512 64512"]);
+    // this one is of our own AS, and would take ours in the path for a loop
+    assert_eq!(set(&is, "192.0.2.2"), ["set metric 7"]);
     assert!(lines(&was, &is).iter().all(|line| !line.contains("network") && !line.contains("192.0.2.2")));
+}
+
+/// FRR 10 keeps the id of a default instance that goes while there are others, and gives it to the next one.
+#[test]
+fn an_instance_takes_its_id_with_it() {
+    let mut had = model(&plan(&two_peers(), |_| hosts(0)));
+    had.routers.values_mut().for_each(|router| router.id = "192.0.2.250".parse().ok());
+    let lines = lines(&had, &Model::default());
+    let at = |text: &str| lines.iter().position(|line| line == text).unwrap();
+    assert!(at("no bgp router-id") < at("no router bgp 64512"), "{lines:#?}");
 }
 
 /// The peer's own, else the annotation's, else one of the name on a node without IPv4; a bad annotation is told.
