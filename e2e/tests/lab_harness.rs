@@ -131,7 +131,7 @@ fn a_dead_daemon_ends_frr_and_a_restart_loads_frr_conf() -> Result<()> {
     let frr = Frr::start(&fabric.warden, &node.net, Listens::No, &conf(node))?;
     let before = frr.vtysh("show running-config")?;
     assert!(before.contains("router bgp 64512"), "{before}");
-    let pids = ["zebra", "bgpd", "bfdd"].map(|daemon| frr.daemon_pid(daemon).expect("a pid"));
+    let pids = ["zebra", "bgpd", "bfdd", "staticd"].map(|daemon| frr.daemon_pid(daemon).expect("a pid"));
     Spawn::new("kill").args(["-KILL", &pids[1].to_string()]).text()?;
     let status = wait::until(DEADLINE, "the end of frr/start", || frr.process().ended())?;
     assert!(!status.success(), "{status}");
@@ -149,7 +149,7 @@ fn a_hanging_daemon_is_found_and_named() -> Result<()> {
     let node = &fabric.nodes[0];
     let frr = Frr::start(&fabric.warden, &node.net, Listens::No, &conf(node))?;
     assert_eq!(frr.check()?, None);
-    for daemon in ["zebra", "bgpd", "bfdd"] {
+    for daemon in ["zebra", "bgpd", "bfdd", "staticd"] {
         let pid = frr.daemon_pid(daemon)?.to_string();
         Spawn::new("kill").args(["-STOP", &pid]).text()?;
         let fault = frr.check()?;
@@ -161,7 +161,7 @@ fn a_hanging_daemon_is_found_and_named() -> Result<()> {
     fs::remove_file(frr.vty_dir().join("bfdd.vty"))?;
     assert_eq!(frr.check()?.as_deref(), Some("frr/check: no answer of bfdd (vtysh ended with 0)\n"));
     frr.stop()?;
-    assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd")));
+    assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd staticd")));
     Ok(())
 }
 

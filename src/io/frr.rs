@@ -295,16 +295,18 @@ impl Driver {
             }
         }
         self.assume(wanted);
+        let mut before = Vec::new();
         if raw {
+            before = self.lacking(wanted).await;
             self.raw.put(&wanted.raw, &mut lines, &self.reports).await;
         }
         let took = start.elapsed();
-        if !lines.is_empty() {
-            self.report(Report::Applied { lines, took }).await;
-        }
         if self.doubtful || raw {
             // what was refused, or is what raw lines made of it, is no drift
-            self.settle(wanted).await;
+            self.settle(wanted, |line| lines.contains(line) || (raw && !before.contains(line))).await;
+        }
+        if !lines.is_empty() {
+            self.report(Report::Applied { lines, took }).await;
         }
     }
 
