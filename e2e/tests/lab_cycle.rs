@@ -107,7 +107,9 @@ fn raw_lines_in_the_place_of_ours_are_no_drift() -> Result<()> {
         let start = wait::now();
         let done = wait::until_true(limit, &format!("{wanted:?} and not {gone:?}"), || {
             let now = running()?;
-            let has = |line: &&str| now.iter().any(|l| l.trim() == *line);
+            let has = |line: &&str| {
+                now.iter().any(|l| l.trim() == *line || l.trim().starts_with(&format!("{line} ")))
+            };
             ensure!(wanted.iter().all(has) && !gone.iter().any(has), "{now:#?}");
             Ok(true)
         });
