@@ -6,7 +6,7 @@ use anyhow::Result;
 use ferrolb_e2e::{
     capture::Capture,
     fabric::{BIRD_ASN, Fabric, LAN, NODE_ASN, Node, Segment, TOR, TOR_ASN},
-    frr::{Frr, Listens},
+    frr::{Frr, Listens, Setup, Version},
     neighbour::{Ask, ask},
     pod,
     process::Spawn,
@@ -162,6 +162,37 @@ fn a_hanging_daemon_is_found_and_named() -> Result<()> {
     assert_eq!(frr.check()?.as_deref(), Some("frr/check: no answer of bfdd (vtysh ended with 0)\n"));
     frr.stop()?;
     assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd staticd")));
+    Ok(())
+}
+
+/// Static routes, which only users have, are in the kernel, with either version. FRR 10 may lose those of its file while
+/// it starts, and takes them later: the speaker offers them again.
+#[test]
+fn static_routes_of_users_work() -> Result<()> {
+    let fabric = Fabric::create(2)?;
+    for (node, version) in fabric.nodes.iter().zip([Version::Own, Version::Ten]) {
+        let setup = Setup { version, listens: Listens::No, vrfs: &[] };
+        let conf = "ip route 192.0.2.0/24 blackhole\n";
+        let frr = Frr::start_as(&setup, &fabric.warden, &node.net, conf)?;
+        assert_eq!(frr.check()?, None, "{version:?}");
+        wait::until_true(DEADLINE, &format!("the route of {version:?}"), || {
+            if version == Version::Ten {
+                frr.vtysh("configure terminal\nip route 192.0.2.0/24 blackhole")?;
+            }
+            Ok(node.net.ip("route show")?.contains("blackhole 192.0.2.0/24"))
+        })?;
+        frr.vtysh("configure terminal\nno ip route 192.0.2.0/24 blackhole")?;
+        wait::until_true(DEADLINE, &format!("no route of {version:?}"), || {
+            Ok(!node.net.ip("route show")?.contains("192.0.2.0/24"))
+        })?;
+        let pid = frr.daemon_pid("staticd")?;
+        let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let own: u64 = memory
+            .lines()
+            .filter_map(|line| line.strip_prefix("Private_")?.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum();
+        println!("staticd of {version:?}: {own} kB of its own");
+    }
     Ok(())
 }
 
