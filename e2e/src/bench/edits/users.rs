@@ -215,14 +215,14 @@ impl User {
                 .push(json!({"address": address, "asn": 65090, "toAdvertise": {"allowed": {"mode": "all"}}}));
         }
         let asn = if faulty(|fault| matches!(fault, Fault::Router)) { 64999 } else { NODE_ASN };
-        let mut spec = json!({
-            "bgp": {"routers": [{"asn": asn, "prefixes": self.prefixes, "neighbors": neighbors}]},
-        });
+        let router = json!({"asn": asn, "prefixes": self.prefixes, "neighbors": neighbors});
+        let mut spec = serde_json::Map::from_iter([("bgp".to_owned(), json!({"routers": [router]}))]);
         if let Some(raw) = &self.raw {
-            spec["raw"] = json!({"rawConfig": raw, "priority": 5});
+            spec.insert("raw".to_owned(), json!({"rawConfig": raw, "priority": 5}));
         }
         if self.elsewhere {
-            spec["nodeSelector"] = json!({"matchLabels": {"kubernetes.io/hostname": "n9"}});
+            let labels = json!({"kubernetes.io/hostname": "n9"});
+            spec.insert("nodeSelector".to_owned(), json!({"matchLabels": labels}));
         }
         json!({
             "apiVersion": "frrk8s.metallb.io/v1beta1", "kind": "FRRConfiguration",
