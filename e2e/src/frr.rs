@@ -242,6 +242,30 @@ impl Frr {
         Ok(())
     }
 
+    /// Kills all of it (SIGKILL) at once, the start script first, as the end of its container would; nobody tidies up.
+    ///
+    /// # Errors
+    /// When it does not end.
+    pub fn kill_all(&self) -> Result<()> {
+        let mut all = vec![self.process.pid()];
+        let mut at = 0;
+        while let Some(parent) = all.get(at).copied() {
+            let children = fs::read_to_string(format!("/proc/{parent}/task/{parent}/children"));
+            let children = children.with_context(|| format!("the children of {parent}"))?;
+            all.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+            at += 1;
+        }
+        let all: Vec<(u32, u64)> =
+            all.into_iter().filter_map(|pid| Some((pid, clean::birth(pid)?))).collect();
+        for (pid, birth) in &all {
+            clean::send(*pid, *birth, Signal::SIGKILL);
+        }
+        wait::until(Duration::from_secs(20), "the end of frr/start", || self.process.ended())?;
+        wait::until_true(Duration::from_secs(20), "the end of FRR's daemons", || {
+            Ok(!all.iter().any(|(pid, birth)| clean::birth(*pid) == Some(*birth) && clean::lives(*pid)))
+        })
+    }
+
     fn prepare(warden: &Warden, net: &Net, setup: &Setup<'_>) -> Result<PathBuf> {
         let dir = warden.make_dir(&format!("{}/frr", net.role()))?;
         let (run, etc) = (dir.join("run"), dir.join("etc"));

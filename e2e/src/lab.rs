@@ -310,6 +310,15 @@ impl Lab {
         machine.frr.take().with_context(|| format!("{node} has no FRR running"))?.kill(daemons)
     }
 
+    /// Kills a node's FRR as a whole, as [`Frr::kill_all`].
+    ///
+    /// # Errors
+    /// When the node has no FRR, or as [`Frr::kill_all`].
+    pub fn kill_all_of_frr(&mut self, node: &str) -> Result<()> {
+        let machine = self.machines.get_mut(node).context("a node without a machine")?;
+        machine.frr.take().with_context(|| format!("{node} has no FRR running"))?.kill_all()
+    }
+
     /// Starts a node's FRR again, as its container would be; the speaker is left to itself.
     ///
     /// # Errors

@@ -177,3 +177,64 @@ impl Stream {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: ([u8; 4], u16) = ([172, 31, 1, 11], 40000);
+    const ROUTER: ([u8; 4], u16) = ([172, 31, 1, 1], BGP);
+
+    /// An IPv4 frame with these TCP flags and data.
+    fn frame(at: u64, from: ([u8; 4], u16), to: ([u8; 4], u16), flags: u8, data: &[u8]) -> Frame {
+        let mut bytes = vec![0; 12];
+        bytes.extend([
+            0x08,
+            0x00,
+            0x45,
+            0,
+            0,
+            u8::try_from(40 + data.len()).unwrap(),
+            0,
+            0,
+            0,
+            0,
+            64,
+            6,
+            0,
+            0,
+        ]);
+        bytes.extend(from.0);
+        bytes.extend(to.0);
+        bytes.extend(from.1.to_be_bytes());
+        bytes.extend(to.1.to_be_bytes());
+        bytes.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        bytes.extend(data);
+        Frame { at: Duration::from_secs(at), bytes }
+    }
+
+    /// An end counts once, by whichever side, for the one that had called; a call in vain is none.
+    #[test]
+    fn a_session_that_was_live_ends_once() {
+        let (syn, ack, fin, rst) = (2, 16, 1, 4);
+        let again = (NODE.0, 40001);
+        let frames = [
+            // refused
+            frame(1, NODE, ROUTER, syn, &[]),
+            frame(1, ROUTER, NODE, rst | ack, &[]),
+            // alive, and closed by both
+            frame(2, again, ROUTER, syn, &[]),
+            frame(3, again, ROUTER, ack, b"open"),
+            frame(4, ROUTER, again, fin | ack, &[]),
+            frame(5, again, ROUTER, fin | ack, &[]),
+            // another service's
+            frame(6, (NODE.0, 1), (ROUTER.0, 2), ack, b"data"),
+            frame(7, (NODE.0, 1), (ROUTER.0, 2), rst, &[]),
+            // called by the router, reset by the node
+            frame(8, (ROUTER.0, 50000), (NODE.0, BGP), ack, b"open"),
+            frame(9, (NODE.0, BGP), (ROUTER.0, 50000), rst, &[]),
+        ];
+        let end = |at, caller: [u8; 4]| End { at: Duration::from_secs(at), caller: caller.into() };
+        assert_eq!(ends(&frames), [end(4, NODE.0), end(9, ROUTER.0)]);
+    }
+}

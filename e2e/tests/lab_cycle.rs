@@ -90,6 +90,96 @@ fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
     Ok(())
 }
 
+/// What users' raw lines put in the place of ours is no drift, and stays; what somebody else changes beside it is put
+/// right, whether the raw lines change at the same moment or not, and a look that comes by itself finds it, too.
+#[test]
+fn raw_lines_in_the_place_of_ours_are_no_drift() -> Result<()> {
+    let lab = Lab::start(1)?;
+    let addresses = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
+    routed(&lab, &addresses)?;
+    let (frr, tor, bird) = (lab.frr("n1")?, Segment::Tor.v4(1), Segment::Bird.v4(1));
+    let v4 = prefix(*addresses.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?);
+    let running = || {
+        let daemons = ["bgpd", "staticd"].map(|daemon| frr.vtysh(&format!("show running-config {daemon}")));
+        Ok::<_, anyhow::Error>(lines(&daemons.into_iter().collect::<Result<String>>()?))
+    };
+    let is = |limit, wanted: &[&str], gone: &[&str]| {
+        let start = wait::now();
+        let done = wait::until_true(limit, &format!("{wanted:?} and not {gone:?}"), || {
+            let now = running()?;
+            let has = |line: &&str| {
+                now.iter().any(|l| l.trim() == *line || l.trim().starts_with(&format!("{line} ")))
+            };
+            ensure!(wanted.iter().all(has) && !gone.iter().any(has), "{now:#?}");
+            Ok(true)
+        });
+        done.with_context(|| lab.logs()).map(|()| start.elapsed())
+    };
+    let (ours, open) = (format!("route-map {tor}-in deny 20"), format!("route-map {tor}-in permit 20"));
+    let (slow, hole) =
+        (format!("neighbor {tor} advertisement-interval 1"), "ip route 192.0.2.0/24 blackhole");
+    let other = format!("neighbor {bird} advertisement-interval 1");
+    is(DEADLINE, &[&ours], &[&open])?;
+    let before = running()?;
+
+    let object = "apiVersion: frrk8s.metallb.io/v1beta1\nkind: FRRConfiguration\nmetadata: {name: user, namespace: \
+                  metallb-system}\nspec:\n  raw:\n    rawConfig: |\n";
+    let extras = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: bgpextras, namespace: metallb-system}\ndata:\n  \
+                  extras: |\n";
+    let router = format!("      router bgp {NODE_ASN}\n       {slow}\n");
+    lab.manifests.put("user", &format!("{object}{router}      {open}\n"))?;
+    lab.manifests.put("extras", &format!("{extras}    {hole}\n"))?;
+    is(DEADLINE, &[&open, &slow, hole], &[&ours])?;
+    let counted = drifts(&lab)?;
+    let network = format!("network {v4}");
+    let type_in = |more: &[&str]| {
+        let mut typed = vec!["configure terminal".to_owned()];
+        typed.extend(more.iter().map(ToString::to_string));
+        typed.extend([format!("router bgp {NODE_ASN}"), "address-family ipv4 unicast".to_owned()]);
+        typed.push(format!("no {network}"));
+        frr.vtysh(&typed.join("\n")).map(drop)
+    };
+
+    // a raw line that somebody took away comes back with the rest
+    type_in(&[&format!("no {hole}")])?;
+    let took = is(REPAIRED, &[&network, &open, &slow, hole], &[&ours])?;
+    println!("put right after {took:.1?}");
+    ensure!(drifts(&lab)? == counted + 1, "{} drifts instead of {}", drifts(&lab)?, counted + 1);
+    // the next look is one of those that come by themselves
+    type_in(&[])?;
+    let took = is(Duration::from_secs(40), &[&network, &open, &slow, hole], &[&ours])?;
+    println!("put right after {took:.1?}");
+    ensure!(drifts(&lab)? == counted + 2, "{} drifts instead of {}", drifts(&lab)?, counted + 2);
+    // raw lines change before anybody looks
+    type_in(&[])?;
+    lab.manifests.put("user", &format!("{object}{router}       {other}\n      {open}\n"))?;
+    let took = is(REPAIRED, &[&network, &open, &slow, &other, hole], &[&ours])?;
+    println!("put right after {took:.1?}");
+    let log = lab.speaker_log("n1")?;
+    for line in log.lines().filter(|line| line.contains("somebody else changed FRR's configuration")) {
+        ensure!(!line.contains("-in "), "{line}");
+    }
+    ensure!(!log.contains("telling it again does not help"), "{log}");
+
+    // a neighbour that goes and comes back has its raw line again
+    let peers = std::fs::read_to_string(lab.manifests.dir().join("peers.yaml")).context("read the peers")?;
+    let without: Vec<&str> = peers.split("---\n").filter(|peer| !peer.contains("name: tor-v4")).collect();
+    lab.manifests.put("peers", &without.join("---\n"))?;
+    is(DEADLINE, &[hole], &[&slow, &format!("neighbor {tor} remote-as 64513")])?;
+    lab.manifests.put("peers", &peers)?;
+    is(DEADLINE, &[&open, &slow, hole], &[&ours])?;
+    lab.wait_for_sessions(&lab.names())?;
+    routed(&lab, &addresses)?;
+
+    lab.manifests.remove("user")?;
+    lab.manifests.remove("extras")?;
+    is(DEADLINE, &[&ours, &network], &[&open, &slow, hole])?;
+    let now = running()?;
+    let left: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+    ensure!(left.is_empty(), "left: {left:#?}");
+    Ok(())
+}
+
 /// While bgpd hangs, the speaker is alive and says in /readyz and in a metric what it waits for, in the log once; and
 /// layer 2 goes on. When bgpd goes on, what was wanted in the meantime is announced.
 #[test]

@@ -14,8 +14,9 @@ use ferrolb_e2e::{
     wait,
 };
 
-/// The daemons that are killed, in this order.
-const CASES: [&[&str]; 9] = [
+/// The daemons that are killed, in this order; none stands for all of FRR at once, with its start script.
+const CASES: [&[&str]; 11] = [
+    &[],
     &["zebra"],
     &["bgpd"],
     &["bfdd"],
@@ -25,6 +26,7 @@ const CASES: [&[&str]; 9] = [
     &["bgpd", "bfdd", "zebra"],
     &["bfdd", "zebra", "bgpd"],
     &["bfdd", "bgpd", "zebra"],
+    &["staticd"],
 ];
 
 /// How long FRR, once it runs, may take to have the routes at the router again, most times. It takes a tenth of a second,
@@ -39,7 +41,7 @@ fn routes_are_back_whichever_daemons_were_killed() -> Result<()> {
     routed(&lab, &steady, &lab.names())?;
     let mut took = Vec::new();
     for daemons in CASES {
-        let names = daemons.join(", ");
+        let names = if daemons.is_empty() { "all".to_owned() } else { daemons.join(", ") };
         let crash = crash(&mut lab, daemons, &steady).with_context(|| format!("{names} killed"))?;
         println!("{names}: {crash}");
         took.push(crash.back.saturating_sub(crash.up));
@@ -73,7 +75,10 @@ impl fmt::Display for Crash {
 fn crash(lab: &mut Lab, daemons: &[&str], steady: &[IpAddr]) -> Result<Crash> {
     bfd_is_up(lab)?;
     let logged = lab.speaker_log("n1")?.len();
-    lab.kill_frr("n1", daemons)?;
+    match daemons {
+        [] => lab.kill_all_of_frr("n1")?,
+        daemons => lab.kill_frr("n1", daemons)?,
+    }
     at_the_routers(lab, steady, false)?;
 
     let start = wait::now();

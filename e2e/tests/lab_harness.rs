@@ -6,7 +6,7 @@ use anyhow::Result;
 use ferrolb_e2e::{
     capture::Capture,
     fabric::{BIRD_ASN, Fabric, LAN, NODE_ASN, Node, Segment, TOR, TOR_ASN},
-    frr::{Frr, Listens},
+    frr::{Frr, Listens, Setup, Version},
     neighbour::{Ask, ask},
     pod,
     process::Spawn,
@@ -131,7 +131,7 @@ fn a_dead_daemon_ends_frr_and_a_restart_loads_frr_conf() -> Result<()> {
     let frr = Frr::start(&fabric.warden, &node.net, Listens::No, &conf(node))?;
     let before = frr.vtysh("show running-config")?;
     assert!(before.contains("router bgp 64512"), "{before}");
-    let pids = ["zebra", "bgpd", "bfdd"].map(|daemon| frr.daemon_pid(daemon).expect("a pid"));
+    let pids = ["zebra", "bgpd", "bfdd", "staticd"].map(|daemon| frr.daemon_pid(daemon).expect("a pid"));
     Spawn::new("kill").args(["-KILL", &pids[1].to_string()]).text()?;
     let status = wait::until(DEADLINE, "the end of frr/start", || frr.process().ended())?;
     assert!(!status.success(), "{status}");
@@ -149,7 +149,7 @@ fn a_hanging_daemon_is_found_and_named() -> Result<()> {
     let node = &fabric.nodes[0];
     let frr = Frr::start(&fabric.warden, &node.net, Listens::No, &conf(node))?;
     assert_eq!(frr.check()?, None);
-    for daemon in ["zebra", "bgpd", "bfdd"] {
+    for daemon in ["zebra", "bgpd", "bfdd", "staticd"] {
         let pid = frr.daemon_pid(daemon)?.to_string();
         Spawn::new("kill").args(["-STOP", &pid]).text()?;
         let fault = frr.check()?;
@@ -161,7 +161,38 @@ fn a_hanging_daemon_is_found_and_named() -> Result<()> {
     fs::remove_file(frr.vty_dir().join("bfdd.vty"))?;
     assert_eq!(frr.check()?.as_deref(), Some("frr/check: no answer of bfdd (vtysh ended with 0)\n"));
     frr.stop()?;
-    assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd")));
+    assert!(frr.check()?.is_some_and(|fault| fault.contains("zebra bgpd bfdd staticd")));
+    Ok(())
+}
+
+/// Static routes, which only users have, are in the kernel, with either version. FRR 10 may lose those of its file while
+/// it starts, and takes them later: the speaker offers them again.
+#[test]
+fn static_routes_of_users_work() -> Result<()> {
+    let fabric = Fabric::create(2)?;
+    for (node, version) in fabric.nodes.iter().zip([Version::Own, Version::Ten]) {
+        let setup = Setup { version, listens: Listens::No, vrfs: &[] };
+        let conf = "ip route 192.0.2.0/24 blackhole\n";
+        let frr = Frr::start_as(&setup, &fabric.warden, &node.net, conf)?;
+        assert_eq!(frr.check()?, None, "{version:?}");
+        wait::until_true(DEADLINE, &format!("the route of {version:?}"), || {
+            if version == Version::Ten {
+                frr.vtysh("configure terminal\nip route 192.0.2.0/24 blackhole")?;
+            }
+            Ok(node.net.ip("route show")?.contains("blackhole 192.0.2.0/24"))
+        })?;
+        frr.vtysh("configure terminal\nno ip route 192.0.2.0/24 blackhole")?;
+        wait::until_true(DEADLINE, &format!("no route of {version:?}"), || {
+            Ok(!node.net.ip("route show")?.contains("192.0.2.0/24"))
+        })?;
+        let pid = frr.daemon_pid("staticd")?;
+        let memory = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+        let own: u64 = memory
+            .lines()
+            .filter_map(|line| line.strip_prefix("Private_")?.split_whitespace().nth(1)?.parse::<u64>().ok())
+            .sum();
+        println!("staticd of {version:?}: {own} kB of its own");
+    }
     Ok(())
 }
 

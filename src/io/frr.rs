@@ -275,7 +275,7 @@ impl Driver {
     async fn apply(&mut self, wanted: &Model) {
         let mut steps = delta(&self.known, wanted);
         steps.retain(|step| self.link(step.daemon).is_up());
-        let raw = self.bgp.is_up() && self.raw.differs(&wanted.raw);
+        let mut raw = self.bgp.is_up() && self.raw.differs(&wanted.raw);
         if steps.is_empty() && !raw {
             return;
         }
@@ -284,6 +284,7 @@ impl Driver {
         if raw {
             self.raw.shed(&wanted.raw, &mut lines, &self.reports).await;
         }
+        let shed = lines.len();
         for group in steps.chunk_by(|a, b| a.daemon == b.daemon && a.undo.is_none() && b.undo.is_none()) {
             let Some(daemon) = group.first().map(|step| step.daemon) else { continue };
             if !self.link(daemon).is_up() {
@@ -295,16 +296,22 @@ impl Driver {
             }
         }
         self.assume(wanted);
+        if !wanted.raw.is_empty() && lines.iter().skip(shed).any(|line| takes_along(line)) {
+            self.raw.lose();
+            raw = self.bgp.is_up();
+        }
+        let mut before = Vec::new();
         if raw {
+            before = self.lacking(wanted).await;
             self.raw.put(&wanted.raw, &mut lines, &self.reports).await;
         }
         let took = start.elapsed();
-        if !lines.is_empty() {
-            self.report(Report::Applied { lines, took }).await;
-        }
         if self.doubtful || raw {
             // what was refused, or is what raw lines made of it, is no drift
-            self.settle(wanted).await;
+            self.settle(wanted, |line| lines.contains(line) || (raw && !before.contains(line))).await;
+        }
+        if !lines.is_empty() {
+            self.report(Report::Applied { lines, took }).await;
         }
     }
 
@@ -361,6 +368,11 @@ impl Driver {
         // nobody left to tell is no reason to stop
         let _ = self.reports.send(report).await;
     }
+}
+
+/// Whether lines of others may go with what this line takes away: those of a neighbour, or of a route-map.
+fn takes_along(line: &str) -> bool {
+    line.starts_with("no ") && !line.starts_with("no network ")
 }
 
 #[expect(clippy::disallowed_methods, reason = "io measures")]

@@ -5,7 +5,9 @@
 //! should know, computed here from the objects and the statuses. Judged is every UPDATE on the wire, and every end
 //! of a session. In the end FRR's running configuration is compared with that of an FRR which started afresh.
 
+mod judge;
 mod objects;
+mod users;
 
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
@@ -22,6 +24,7 @@ use crate::{
     updates::{ends, updates},
     wait,
 };
+use judge::{Counts, Passed};
 use objects::{Edited, Objects, Random, Told};
 
 /// The captures begin anew after so many edits: each look reads them whole.
@@ -67,7 +70,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
     watch.judged();
     let mut outcome = Outcome { sessions_dropped: 0, stray_withdraws: 0, equal: false };
     // the sessions whose own settings changed, by this edit and by the last one: an end may come late
-    let mut touched = [None, None];
+    let mut touched: [Option<IpAddr>; 2] = [None, None];
     let mut slowest = Duration::ZERO;
     for number in 1..=options.edits {
         let Edited { what, peer } = objects.edit(&mut random, &lab)?;
@@ -79,17 +82,15 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
         let start = wait::now();
         let after = watch.settled(&lab, &objects, &format!("edit {number}: {what}"))?;
         slowest = slowest.max(start.elapsed());
-        for session in watch.ended.iter().filter(|session| !touched.contains(&Some(**session))) {
-            outcome.sessions_dropped += 1;
+        let verdict = watch.passed.judge(&before, &after, &touched);
+        for session in &verdict.dropped {
             say(&format!("edit {number}: {what}: the session of {session} ended"));
         }
-        for (session, prefix) in &watch.withdrawn {
-            let stayed = |told: &Told| told.get(session).is_some_and(|told| told.contains_key(prefix));
-            if stayed(&before) && stayed(&after) {
-                outcome.stray_withdraws += 1;
-                say(&format!("edit {number}: {what}: {session} withdrew {prefix}"));
-            }
+        for (session, prefix) in &verdict.strays {
+            say(&format!("edit {number}: {what}: {session} withdrew {prefix}"));
         }
+        outcome.sessions_dropped += verdict.dropped.len();
+        outcome.stray_withdraws += verdict.strays.len();
         before = after;
         watch.judged();
         if number % BLOCK == 0 {
@@ -98,6 +99,9 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<Outcome> {
         }
     }
     say(&format!("the slowest edit was at all routers after {slowest:.1?}"));
+    objects.mend(&lab)?;
+    objects.mark(&lab, 0)?;
+    watch.settled(&lab, &objects, "the end")?;
     outcome.equal = same_as_fresh(&lab, say)?;
     say(&format!(
         "edits={} sessions_dropped={} stray_withdraws={} final_state={}",
@@ -116,13 +120,9 @@ struct Watch {
     base: Told,
     /// What they know now.
     told: Told,
-    /// What was judged already, in ends and in withdrawals of these captures.
-    judged: (usize, usize),
-    seen: (usize, usize),
-    /// Sessions that ended since they were last judged.
-    ended: Vec<IpAddr>,
-    /// What was withdrawn since then.
-    withdrawn: Vec<(IpAddr, String)>,
+    /// What was judged already of these captures, and what passed since.
+    judged: Counts,
+    passed: Passed,
 }
 
 impl Watch {
@@ -136,10 +136,8 @@ impl Watch {
             wires: wires(lab)?,
             base: Told::new(),
             told: Told::new(),
-            judged: (0, 0),
-            seen: (0, 0),
-            ended: Vec::new(),
-            withdrawn: Vec::new(),
+            judged: Counts::default(),
+            passed: Passed::default(),
         };
         Objects::default().write_peers(lab)?;
         Ok(watch)
@@ -165,46 +163,22 @@ impl Watch {
             frames.extend(wire.frames()?);
         }
         frames.sort_by_key(|frame: &Frame| frame.at);
-        let (ends, updates) = (ends(&frames), updates(&frames)?);
-        self.told = self.base.clone();
-        self.ended = ends.iter().skip(self.judged.0).map(|end| end.caller).collect();
-        self.withdrawn.clear();
-        self.seen = (ends.len(), 0);
-        let mut ends = ends.into_iter().peekable();
-        for update in &updates {
-            while let Some(end) = ends.next_if(|end| end.at <= update.at) {
-                self.told.remove(&end.caller);
-            }
-            let told = self.told.entry(update.from).or_default();
-            for prefix in &update.withdrawn {
-                told.remove(prefix);
-                self.seen.1 += 1;
-                if self.seen.1 > self.judged.1 {
-                    self.withdrawn.push((update.from, prefix.clone()));
-                }
-            }
-            for prefix in &update.announced {
-                told.insert(prefix.clone(), update.communities.clone());
-            }
-        }
-        for end in ends {
-            self.told.remove(&end.caller);
-        }
+        (self.told, self.passed) = judge::follow(&self.base, &ends(&frames), &updates(&frames)?, self.judged);
         Ok(())
     }
 
     const fn judged(&mut self) {
-        self.judged = self.seen;
+        self.judged = self.passed.counts;
     }
 
     /// New captures. What passes between the last look and their beginning would be missed: they overlap.
     fn renew(&mut self, lab: &Lab) -> Result<()> {
         let wires = wires(lab)?;
         self.look()?;
-        ensure!(self.seen == self.judged, "something passed while nothing was edited");
+        ensure!(self.passed.counts == self.judged, "something passed while nothing was edited");
         self.wires = wires;
         self.base = self.told.clone();
-        self.judged = (0, 0);
+        self.judged = Counts::default();
         Ok(())
     }
 }
@@ -223,12 +197,15 @@ fn same_as_fresh(lab: &Lab, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let net = Net::create(warden, "fresh")?;
     let fresh = Frr::start(warden, &net, Listens::No, &conf)?;
     let mut same = true;
-    for daemon in ["bgpd", "bfdd"] {
+    // a file is offered to every daemon, and some take lines that mean nothing to them
+    for (daemon, own) in [("bgpd", &[""][..]), ("bfdd", &["bfd"]), ("staticd", &["ip route", "ipv6 route"])] {
         let config =
             |frr: &Frr| Ok::<_, anyhow::Error>(lines(&frr.vtysh(&format!("show running-config {daemon}"))?));
         let (edited, fresh) = (config(lab.frr("n1")?)?, config(&fresh)?);
         for (whose, a, b) in [("edited", &edited, &fresh), ("fresh", &fresh, &edited)] {
-            for line in a.difference(b) {
+            let of =
+                |line: &&Vec<String>| line.first().is_some_and(|l| own.iter().any(|own| l.starts_with(own)));
+            for line in a.difference(b).filter(of) {
                 same = false;
                 say(&format!("only in the {whose} {daemon}: {}", line.join(" / ")));
             }

@@ -13,8 +13,11 @@ use crate::{
 };
 
 /// What runs in which container; FRR's share one.
-const CONTAINERS: [(&str, &[&str]); 3] =
-    [("controller", &["controller"]), ("speaker", &["speaker"]), ("frr", &["zebra", "bgpd", "bfdd"])];
+const CONTAINERS: [(&str, &[&str]); 3] = [
+    ("controller", &["controller"]),
+    ("speaker", &["speaker"]),
+    ("frr", &["zebra", "bgpd", "bfdd", "staticd"]),
+];
 
 /// Measures, and tells each finding as one line; the last one holds the figures that are compared.
 ///

@@ -46,6 +46,12 @@ impl<'a> Kubectl<'a> {
         format!("{} {}", program.binary.display(), program.name.unwrap_or_default())
     }
 
+    /// Its kubeconfig.
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Runs `kubectl` with these arguments and gives its standard output.
     ///
     /// # Errors

@@ -90,8 +90,15 @@ pub fn happenings(
     during("restart of the controller", &mut |it| it.rollout_restart("deployment/controller"))?;
     during("upgrade", &mut |it| it.upgrade("next"))?;
     for (step, container) in [("FRR killed", "frr"), ("speaker killed", "speaker")] {
-        during(step, &mut |it| it.kill_container(&announcer(it, flat)?, container))?;
+        during(step, &mut |it| {
+            it.kill_container(&announcer(it, flat)?, container)?;
+            by_all(it, tor, addresses)
+        })?;
     }
+    during("speaker Pod deleted", &mut |it| {
+        it.delete_speaker(&announcer(it, flat)?)?;
+        by_all(it, tor, addresses)
+    })?;
     during("drain of the controller's node", &mut |it| {
         let node = it.node_of("component=controller")?;
         it.drain(&node)?;
@@ -116,6 +123,17 @@ pub fn happenings(
     during("API server away", &mut |it| it.cluster.without_api(|| rest(api_away)))?;
     during("API server back", &mut |it| it.wait_for_followers())?;
     Ok(all)
+}
+
+/// Waits until a router would send packets for every address to every node.
+fn by_all(installation: &Installation, tor: &FrrTor, addresses: &Addresses) -> Result<()> {
+    let nodes = installation.cluster.fabric().nodes.len();
+    addresses.routed.iter().try_for_each(|ip| {
+        let prefix = prefix(*ip);
+        wait::until_true(PATIENCE, &format!("{prefix} by every node"), || {
+            Ok(tor.next_hops(&prefix)?.len() == nodes)
+        })
+    })
 }
 
 /// The one who asks wants to know what goes on meanwhile.

@@ -94,17 +94,35 @@ impl Installation {
     /// # Errors
     /// When it does not come back.
     pub fn kill_container(&self, node: &str, container: &str) -> Result<()> {
-        let speakers = self.wait_for_pods(SYSTEM, "component=speaker", self.machines.len())?;
-        let on = |pod: &&Value| pod.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node);
-        let pod = speakers.iter().find(on).with_context(|| format!("no speaker on {node}"))?;
-        let name = pod.pointer("/metadata/name").and_then(Value::as_str).context("a Pod without a name")?;
-        let (id, restarts) = container_of(pod, container)?;
+        let (name, pod) = self.speaker_on(node)?;
+        let (id, restarts) = container_of(&pod, container)?;
         self.machine(node)?.ctr(&["tasks", "kill", "--signal", "SIGKILL", "--all", &id])?;
         wait::until_true(LONG, &format!("{container} of {name} to run again"), || {
-            let pod = self.cluster.kubectl().get(&["-n", SYSTEM, "pod", name])?;
+            let pod = self.cluster.kubectl().get(&["-n", SYSTEM, "pod", &name])?;
             let (now, count) = container_of(&pod, container)?;
             Ok(now != id && count > restarts && super::condition(&pod, "Ready"))
         })
+    }
+
+    /// `kubectl delete pod` of the node's speaker, with its FRR, and waits until another one is available in its place.
+    ///
+    /// # Errors
+    /// When none is.
+    pub fn delete_speaker(&self, node: &str) -> Result<()> {
+        let (name, _) = self.speaker_on(node)?;
+        self.cluster.kubectl().run(&["-n", SYSTEM, "delete", "pod", &name, "--timeout=55s"])?;
+        self.wait_for_rollout("daemonset/speaker")?;
+        ensure!(self.speaker_on(node)?.0 != name, "{name} is still there");
+        Ok(())
+    }
+
+    /// The Pod of a node's speaker.
+    fn speaker_on(&self, node: &str) -> Result<(String, Value)> {
+        let speakers = self.wait_for_pods(SYSTEM, "component=speaker", self.machines.len())?;
+        let on = |pod: &Value| pod.pointer("/spec/nodeName").and_then(Value::as_str) == Some(node);
+        let pod = speakers.into_iter().find(on).with_context(|| format!("no speaker on {node}"))?;
+        let name = pod.pointer("/metadata/name").and_then(Value::as_str).context("a Pod without a name")?;
+        Ok((name.to_owned(), pod))
     }
 
     /// `kubectl drain`; Pods of DaemonSets stay.

@@ -4,6 +4,7 @@
 //! All tests of this binary share one cluster with two nodes ([`world`]); each has Services and pools of its own.
 
 mod allocation;
+mod drain;
 mod restart;
 mod schema;
 mod session;

@@ -30,6 +30,7 @@ fn containers_have_what_they_need_and_no_more() -> Result<()> {
         ("zebra", 1000, &FRR, &[NET_ADMIN, NET_RAW, SYS_ADMIN]),
         ("bgpd", 1000, &FRR, &[NET_BIND_SERVICE, NET_ADMIN, NET_RAW, SYS_ADMIN]),
         ("bfdd", 1000, &FRR, &[NET_BIND_SERVICE, NET_RAW, SYS_ADMIN]),
+        ("staticd", 1000, &FRR, &[]),
     ] {
         let all = statuses(installation, program)?;
         assert_eq!(all.len(), if program == "controller" { 1 } else { 3 }, "{program}");

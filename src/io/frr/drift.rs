@@ -34,21 +34,36 @@ impl Driver {
                 self.report(Report::Unrepaired { daemon, lines }).await;
                 self.assume(wanted);
                 self.doubtful = true;
-                self.settle(wanted).await;
+                self.settle(wanted, |_| true).await;
             }
         }
     }
 
-    /// From now on what the daemons run at this moment needs no look.
-    pub(super) async fn settle(&mut self, wanted: &Model) {
+    /// From now on what the daemons lack needs no look where it is `excused`, or was before. What else they lack
+    /// somebody took from them, and the next look finds it.
+    pub(super) async fn settle(&mut self, wanted: &Model, excused: impl Fn(&String) -> bool + Send) {
         let mut usual = Vec::new();
         for daemon in [Daemon::Bgp, Daemon::Bfd] {
             if let Some(text) = self.text(daemon).await {
-                usual.extend(missing(daemon, read(&text).model, wanted));
-                self.link(daemon).settled = Some(digest(&text));
+                let missing = missing(daemon, read(&text).model, wanted);
+                let (fine, drift): (Vec<_>, Vec<_>) =
+                    missing.into_iter().partition(|line| self.usual.contains(line) || excused(line));
+                usual.extend(fine);
+                self.link(daemon).settled = drift.is_empty().then(|| digest(&text));
             }
         }
         self.usual = usual;
+    }
+
+    /// What the daemons lack at this moment.
+    pub(super) async fn lacking(&mut self, wanted: &Model) -> Vec<String> {
+        let mut lacking = Vec::new();
+        for daemon in [Daemon::Bgp, Daemon::Bfd] {
+            if let Some(text) = self.text(daemon).await {
+                lacking.extend(missing(daemon, read(&text).model, wanted));
+            }
+        }
+        lacking
     }
 
     /// What would have to be said to this daemon; nothing when it has not changed, or is not there.

@@ -1,7 +1,8 @@
 //! The objects that are edited, what the routers should know because of them, and the edits.
 //!
 //! What is wanted is computed here from the rules that the user reads, apart from the product. An edit of another kind of
-//! object is one more arm of [`Objects::edit`], and what it means one more line of [`Objects::wanted`].
+//! object is one more arm of [`Objects::edit`], and what it means one more line of [`Objects::wanted`];
+//! [`Users`] are an example.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,6 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use ferrolb::net::prefix_of;
 
+use super::users::{Users, address};
 use crate::{
     fabric::{BIRD_ASN, Segment, TOR_ASN},
     lab::Lab,
@@ -23,7 +25,7 @@ pub(super) type Told = BTreeMap<IpAddr, BTreeMap<String, BTreeSet<String>>>;
 
 /// Pools that come and go; `routed` stays.
 const EXTRA: [&str; 3] = ["extra-0", "extra-1", "extra-2"];
-const PEERS: [&str; 4] = ["tor-v4", "tor-v6", "bird-v4", "bird-v6"];
+pub(super) const PEERS: [&str; 4] = ["tor-v4", "tor-v6", "bird-v4", "bird-v6"];
 const COMMUNITIES: [&str; 4] = ["64512:1", "64512:2", "64512:3", "65535:666"];
 /// What is announced to everyone all the time, so that every session always has something to tell.
 const STEADY: &str = "steady";
@@ -58,6 +60,7 @@ pub(super) struct Objects {
     pools: BTreeSet<&'static str>,
     advertisements: BTreeMap<String, Advertisement>,
     peers: BTreeMap<&'static str, Peer>,
+    users: Users,
     named: u64,
 }
 
@@ -83,6 +86,7 @@ impl Default for Objects {
             pools: ["routed", STEADY].into(),
             advertisements: [(STEADY.to_owned(), everywhere)].into(),
             peers: PEERS.map(|name| (name, peer)).into(),
+            users: Users::default(),
             named: 0,
         }
     }
@@ -118,7 +122,11 @@ impl Objects {
     pub(super) fn edit(&mut self, random: &mut Random, lab: &Lab) -> Result<Edited> {
         let edited = |what: String| Ok(Edited { what, peer: None });
         let others: Vec<String> = self.services.keys().filter(|name| *name != STEADY).cloned().collect();
-        match random.below(20) {
+        match random.below(26) {
+            20.. => {
+                let present: Vec<&'static str> = self.peers.keys().copied().collect();
+                edited(self.users.edit(random, &present, lab)?)
+            }
             0..=6 if self.services.len() < SERVICES => {
                 self.named += 1;
                 let pools: Vec<&'static str> = [&["routed"], &EXTRA[..]].concat();
@@ -182,7 +190,7 @@ impl Objects {
             }
             _ => {
                 let name = *random.of(&PEERS)?;
-                let enough = self.peers.len() > FEWEST_PEERS;
+                let enough = self.peers.len() > FEWEST_PEERS && !self.users.name(name);
                 let what = match (self.peers.get_mut(name), random.below(4)) {
                     (None, _) => {
                         self.peers.insert(name, Peer { connect: 1, hold: 9, multihop: false });
@@ -237,7 +245,13 @@ impl Objects {
                 }
             }
         }
+        self.users.want(&mut wanted, lab)?;
         Ok(Some(wanted))
+    }
+
+    /// Leaves nothing that a node which has just started would read otherwise.
+    pub(super) fn mend(&mut self, lab: &Lab) -> Result<()> {
+        self.users.mend(lab)
     }
 
     fn write_service(&mut self, lab: &Lab, service: Service) -> Result<()> {
@@ -267,9 +281,7 @@ impl Objects {
     fn write_peer(&self, lab: &Lab, name: &str) -> Result<()> {
         let file = format!("peer-{name}");
         let Some(peer) = self.peers.get(name) else { return lab.manifests.remove(&file) };
-        let (segment, asn) = router(name);
-        let address = if name.ends_with("-v4") { segment.v4(1).into() } else { IpAddr::from(segment.v6(1)) };
-        let text = objects::peer(name, &address.to_string(), asn)
+        let text = objects::peer(name, &address(name).to_string(), router(name).1)
             .replace("holdTime: 9s", &format!("holdTime: {}s", peer.hold))
             .replace("connectTime: 1s", &format!("connectTime: {}s", peer.connect));
         lab.manifests.put(&file, &format!("{text}  ebgpMultiHop: {}\n", peer.multihop))
@@ -291,12 +303,12 @@ impl Advertisement {
     }
 }
 
-fn router(peer: &str) -> (Segment, u32) {
+pub(super) fn router(peer: &str) -> (Segment, u32) {
     if peer.starts_with("tor") { (Segment::Tor, TOR_ASN) } else { (Segment::Bird, BIRD_ASN) }
 }
 
 /// The node's end of the session with this peer.
-fn session(lab: &Lab, peer: &str) -> Result<IpAddr> {
+pub(super) fn session(lab: &Lab, peer: &str) -> Result<IpAddr> {
     let host = lab.fabric.node("n1")?.host();
     let (segment, _) = router(peer);
     Ok(if peer.ends_with("-v4") { segment.v4(host).into() } else { segment.v6(host).into() })
@@ -319,17 +331,17 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, count: u64) -> u64 {
+    pub(super) fn below(&mut self, count: u64) -> u64 {
         self.next() % count.max(1)
     }
 
-    fn of<'a, T>(&mut self, among: &'a [T]) -> Result<&'a T> {
+    pub(super) fn of<'a, T>(&mut self, among: &'a [T]) -> Result<&'a T> {
         let at = usize::try_from(self.below(among.len() as u64))?;
         among.get(at).context("nothing to choose from")
     }
 
     /// At least `least` of them.
-    fn some(&mut self, among: &[&'static str], least: usize) -> Result<BTreeSet<&'static str>> {
+    pub(super) fn some(&mut self, among: &[&'static str], least: usize) -> Result<BTreeSet<&'static str>> {
         let mut chosen: BTreeSet<&'static str> =
             among.iter().filter(|_| self.next().is_multiple_of(2)).copied().collect();
         while chosen.len() < least {
