@@ -5,9 +5,10 @@ use ferrolb_e2e::{lab::DEADLINE, objects::Service, peer::Restart, wait};
 
 use crate::world::{World, object};
 
-/// The sessions with `enableGracefulRestart`, and those without: BIRD keeps the routes of whoever speaks of it at all.
+/// The sessions with `enableGracefulRestart`, and those at routers that drop what they were not told to keep. BIRD keeps
+/// the routes of whoever speaks of it at all.
 const KEPT: [&str; 2] = ["f8-v4", "go"];
-const DROPPED: [&str; 5] = ["f10-v6", "f8-v6", "line", "bd-v4", "bd-v6"];
+const DROPPED: [&str; 3] = ["f10-v6", "f8-v6", "line"];
 
 /// All daemons of a node are killed at once, of FRR 8 and of FRR 10. Where the peer has graceful restart its routes stay
 /// in the table as stale ones, without it they are gone; once FRR runs again all of them are there and fresh. The
