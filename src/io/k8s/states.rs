@@ -210,6 +210,7 @@ async fn until(deadline: Option<Instant>) {
 
 /// An object of ours that is there.
 struct There<B> {
+    name: Box<str>,
     version: u64,
     body: Option<B>,
 }
@@ -222,7 +223,8 @@ enum Act<B> {
 }
 
 struct Keeper<K: Kind> {
-    there: BTreeMap<K::Key, BTreeMap<String, There<K::Body>>>,
+    /// One for each key, as a rule, and thousands of keys.
+    there: BTreeMap<K::Key, Vec<There<K::Body>>>,
     /// What a listing has shown so far.
     seen: BTreeSet<String>,
     listed: bool,
@@ -271,7 +273,7 @@ impl<K: Kind> Keeper<K> {
                 let Self { there, seen, dirty, .. } = self;
                 there.retain(|key, objects| {
                     let before = objects.len();
-                    objects.retain(|name, _| seen.contains(name));
+                    objects.retain(|there| seen.contains(&*there.name));
                     if objects.len() != before {
                         dirty.insert(key.clone());
                     }
@@ -291,16 +293,20 @@ impl<K: Kind> Keeper<K> {
         let name = object.metadata.name.clone()?;
         let version = object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0);
         let objects = self.there.entry(key.clone()).or_default();
-        let news = objects.get(&name).is_none_or(|known| known.version < version || version == 0);
-        news.then(|| {
-            objects.insert(name, There { version, body });
-            key
-        })
+        match objects.iter_mut().find(|there| *there.name == *name) {
+            Some(known) if known.version >= version && version != 0 => return None,
+            Some(known) => (known.version, known.body) = (version, body),
+            None => {
+                objects.reserve_exact(1);
+                objects.push(There { name: name.into(), version, body });
+            }
+        }
+        Some(key)
     }
 
     fn forget(&mut self, key: &K::Key, name: &str) {
         if let Some(objects) = self.there.get_mut(key) {
-            objects.remove(name);
+            objects.retain(|there| *there.name != *name);
             if objects.is_empty() {
                 self.there.remove(key);
             }
@@ -323,11 +329,12 @@ impl<K: Kind> Keeper<K> {
         let mut objects = self.there.get(key).into_iter().flatten();
         match (wanted, objects.next()) {
             (None, _) | (Some(_), None) if !K::OURS => None,
-            (None, first) => first.map(|(name, _)| Act::Delete(name.clone())),
+            (None, first) => first.map(|there| Act::Delete(there.name.to_string())),
             (Some(_), None) => Some(Act::Make),
-            (Some(body), Some((name, there))) => match objects.next() {
-                Some((twin, _)) if K::OURS => Some(Act::Delete(twin.clone())),
-                _ => (there.body.as_ref() != Some(body)).then(|| Act::Say(name.clone(), body.clone())),
+            (Some(body), Some(there)) => match objects.next() {
+                Some(twin) if K::OURS => Some(Act::Delete(twin.name.to_string())),
+                _ => (there.body.as_ref() != Some(body))
+                    .then(|| Act::Say(there.name.to_string(), body.clone())),
             },
         }
     }
