@@ -29,8 +29,8 @@ pub struct SessionState {
 /// FRR on this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
-    /// What it runs, without passwords.
-    pub running: String,
+    /// What it runs, without passwords; long, so it is shared.
+    pub running: Arc<str>,
     /// What is wrong with the objects that it is made of, or `success`.
     pub conversion: String,
     /// What FRR did not take of it, or `success`.

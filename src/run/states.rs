@@ -253,7 +253,7 @@ async fn say(
 ) -> anyhow::Result<()> {
     let mut last = Arc::new(Seen::default());
     let mut planned = Arc::<Plan>::default();
-    let mut config = Running { of: None, due: super::after(Duration::ZERO), text: String::new() };
+    let mut config = Running { of: None, due: super::after(Duration::ZERO), text: "".into() };
     let frr = vty_dir.is_some();
     let mut exact = super::after(Duration::ZERO);
     loop {
@@ -303,9 +303,14 @@ async fn say(
 fn meant(plan: &Plan) -> Meant {
     let mut all = Meant::new();
     for session in plan.bgp.values() {
-        for prefix in session.routes.keys() {
-            let count = all.entry((peering(session), Family::of_net(*prefix))).or_default();
-            *count = count.saturating_add(1);
+        // in order, those of IPv4 first
+        let routes = &session.routes;
+        let v4 = routes.keys().take_while(|prefix| Family::of_net(**prefix) == Family::V4).count();
+        for (family, count) in [(Family::V4, v4), (Family::V6, routes.len() - v4)] {
+            if count > 0 {
+                let told = all.entry((peering(session), family)).or_default();
+                *told = told.saturating_add(count as u64);
+            }
         }
     }
     all
@@ -446,7 +451,7 @@ struct Running {
     /// The [`Meaning::applied`] that it is of.
     of: Option<u64>,
     due: Instant,
-    text: String,
+    text: Arc<str>,
 }
 
 impl Running {
@@ -457,7 +462,7 @@ impl Running {
         }
         self.due = now + CONFIG_PACE;
         match frr::running_config(dir).await {
-            Ok(text) => (self.of, self.text) = (Some(applied), masked(&text)),
+            Ok(text) => (self.of, self.text) = (Some(applied), masked(&text).into()),
             Err(fault) => tracing::debug!(fault = format!("{fault:#}"), "FRR does not say what it runs"),
         }
     }

@@ -178,7 +178,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
             event = events.next(), if deaf.is_none() => match event {
                 None => anyhow::bail!("the watch of {} ended", resource.kind),
                 Some(Ok(event)) => {
-                    keeper.note(event);
+                    keeper.note(event, target.as_deref());
                     if contest.is_none() && !keeper.contested.is_empty() {
                         contest = Some(after(CONTEST));
                     }
@@ -187,7 +187,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
             },
             Some(done) = requests.join_next() => {
                 let (key, act, result) = done?;
-                if let Some(pause) = keeper.done(&resource, key, act, result) {
+                if let Some(pause) = keeper.done(&resource, key, act, result, target.as_deref()) {
                     rest = Some(after(pause));
                 }
             }
@@ -251,16 +251,16 @@ impl<K: Kind> Keeper<K> {
         }
     }
 
-    fn note(&mut self, event: Event<Raw>) {
+    fn note(&mut self, event: Event<Raw>, wanted: Option<&BTreeMap<K::Key, K::Body>>) {
         match event {
             Event::Init => self.seen.clear(),
             Event::InitApply(object) => {
                 self.seen.extend(object.metadata.name.clone());
-                let key = self.saw(&object);
+                let key = self.saw(&object, wanted);
                 self.dirty.extend(key);
             }
             Event::Apply(object) => {
-                let key = self.saw(&object);
+                let key = self.saw(&object, wanted);
                 self.contested.extend(key);
             }
             Event::Delete(object) => {
@@ -287,9 +287,13 @@ impl<K: Kind> Keeper<K> {
     }
 
     /// Takes in an object as the API server shows it, unless it is not newer than what is known of it; its key where
-    /// it is.
-    fn saw(&mut self, object: &Raw) -> Option<K::Key> {
+    /// it is. One that says what it should shares that with what is `wanted`: there are thousands of them.
+    fn saw(&mut self, object: &Raw, wanted: Option<&BTreeMap<K::Key, K::Body>>) -> Option<K::Key> {
         let (key, body) = K::read(&object.object)?;
+        let (key, body) = match wanted.and_then(|wanted| wanted.get_key_value(&key)) {
+            Some((key, wanted)) if body.as_ref() == Some(wanted) => (key.clone(), Some(wanted.clone())),
+            _ => (key, body),
+        };
         let name = object.metadata.name.clone()?;
         let version = object.metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0);
         let objects = self.there.entry(key.clone()).or_default();
@@ -346,11 +350,12 @@ impl<K: Kind> Keeper<K> {
         key: K::Key,
         act: Act<K::Body>,
         result: Result<Option<Raw>, Fault>,
+        wanted: Option<&BTreeMap<K::Key, K::Body>>,
     ) -> Option<Duration> {
         self.busy.remove(&key);
         self.dirty.insert(key.clone());
         match (result, act) {
-            (Ok(Some(object)), _) => drop(self.saw(&object)),
+            (Ok(Some(object)), _) => drop(self.saw(&object, wanted)),
             (Ok(None) | Err(Fault::Gone), Act::Delete(name)) => self.forget(&key, &name),
             // somebody deleted it in the meantime: it is made again
             (Err(Fault::Gone), Act::Say(name, _)) => self.forget(&key, &name),
