@@ -1,6 +1,7 @@
-//! Waiting for a condition with a deadline: the only place of the harness that reads the clock to wait.
+//! Waiting for a condition with a deadline: the only place of the harness that reads the clock to wait, or sleeps.
 //!
-//! A test never sleeps and hopes; it says what it waits for, and a deadline that passes names it.
+//! A test never sleeps and hopes; it says what it waits for, and a deadline that passes names it. Where a span of time
+//! is itself what is measured, [`pass`] lets it go by.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,6 +38,12 @@ pub fn until<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Result
 /// As [`until`].
 pub fn until_true(deadline: Duration, what: &str, mut look: impl FnMut() -> Result<bool>) -> Result<()> {
     until(deadline, what, || Ok(look()?.then_some(())))
+}
+
+/// Lets this much time go by, when the time itself is what it is about: an idle minute, or for how long a server is
+/// away. It waits for nothing: whoever wants something to have happened by then says so to [`until`].
+pub fn pass(time: Duration) {
+    std::thread::sleep(time);
 }
 
 /// The moment: for measuring how long something took.

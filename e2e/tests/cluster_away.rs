@@ -4,7 +4,7 @@
 //! Nothing of Kubernetes but the API server runs here: kube-proxy and the controllers look for a lost API server once a
 //! minute at worst, and would hide how often the product does.
 
-use std::{thread, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use ferrolb_e2e::{
@@ -48,7 +48,7 @@ fn after_an_outage_of_the_api_server_a_new_service_is_served_within_seconds() ->
             program.wait_for_log(DEADLINE, "watch failed")?;
         }
         // how long it is away is what this is about
-        thread::sleep(AWAY);
+        wait::pass(AWAY);
         Ok(())
     })?;
     for ip in routed {

@@ -16,7 +16,6 @@ use std::{
     cell::Cell,
     fs,
     net::{Ipv4Addr, SocketAddrV4},
-    thread::sleep,
     time::{Duration, SystemTime},
 };
 
@@ -198,9 +197,9 @@ impl Bench {
     /// The processor time that the speaker takes in a minute in which nothing happens, in seconds.
     fn idle(&self, seconds: u64) -> Result<f64> {
         // what the measurements before have left to do
-        sleep(Duration::from_secs(5));
+        wait::pass(Duration::from_secs(5));
         let (before, start) = (cpu::of(self.speaker.pid())?, wait::now());
-        sleep(Duration::from_secs(seconds));
+        wait::pass(Duration::from_secs(seconds));
         let took = cpu::of(self.speaker.pid())?.saturating_sub(before);
         Ok(took.as_secs_f64() * 60.0 / start.elapsed().as_secs_f64())
     }

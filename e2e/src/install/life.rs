@@ -1,7 +1,7 @@
 //! The life of an installation, from `kubectl apply` to `kubectl delete`: each thing that happens to one, and what was
 //! seen from outside meanwhile.
 
-use std::{net::IpAddr, thread, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -84,8 +84,10 @@ pub fn happenings(
         all.push(seen);
         anyhow::Ok(())
     };
-    // a time in which nothing happens is what is measured here
-    during("nothing", &mut |_| rest(Duration::from_secs(5)))?;
+    during("nothing", &mut |_| {
+        wait::pass(Duration::from_secs(5));
+        Ok(())
+    })?;
     during("restart of the speakers", &mut |it| it.rollout_restart("daemonset/speaker"))?;
     during("restart of the controller", &mut |it| it.rollout_restart("deployment/controller"))?;
     during("upgrade", &mut |it| it.upgrade("next"))?;
@@ -120,7 +122,12 @@ pub fn happenings(
         it.start_kubelet(&stopped)?;
         it.wait_for_rollout("daemonset/speaker")
     })?;
-    during("API server away", &mut |it| it.cluster.without_api(|| rest(api_away)))?;
+    during("API server away", &mut |it| {
+        it.cluster.without_api(|| {
+            wait::pass(api_away);
+            Ok(())
+        })
+    })?;
     during("API server back", &mut |it| it.wait_for_followers())?;
     Ok(all)
 }
@@ -134,13 +141,6 @@ fn by_all(installation: &Installation, tor: &FrrTor, addresses: &Addresses) -> R
             Ok(tor.next_hops(&prefix)?.len() == nodes)
         })
     })
-}
-
-/// The one who asks wants to know what goes on meanwhile.
-#[expect(clippy::unnecessary_wraps, reason = "something that happens can fail")]
-fn rest(time: Duration) -> Result<()> {
-    thread::sleep(time);
-    Ok(())
 }
 
 /// Waits until no address is answered and no router has a route, and says how long after the call that was. The first
