@@ -15,7 +15,7 @@ pub use neighbor::*;
 pub use prefix::*;
 pub use routes::*;
 
-use super::{Duration, schema};
+use super::schema;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::CustomResource;
 use schemars::JsonSchema;

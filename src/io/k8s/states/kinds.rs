@@ -154,7 +154,7 @@ impl Kind for Frr {
         let field = |name: &str| text(object, &format!("/status/{name}")).unwrap_or_default();
         let said = object.get("status").is_some();
         let state = || NodeState {
-            running: field("runningConfig"),
+            running: field("runningConfig").into(),
             conversion: field("lastConversionResult"),
             reload: field("lastReloadResult"),
         };
