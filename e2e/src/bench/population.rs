@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, pin::pin, time::SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use ferrolb::api::ServiceBGPStatus;
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
@@ -62,6 +63,14 @@ pub(super) async fn last_served(client: &Client, version: &str, count: usize) ->
         }
     }
     bail!("the API server ended the watch")
+}
+
+/// How many Services say that these many peers were told of them.
+pub(super) async fn told(client: &Client, peers: usize) -> Result<usize> {
+    let api: Api<ServiceBGPStatus> = Api::all(client.clone());
+    let all = api.list(&ListParams::default()).await.context("list ServiceBGPStatuses")?;
+    let told = |object: &&ServiceBGPStatus| object.status.as_ref().is_some_and(|s| s.peers.len() == peers);
+    Ok(all.iter().filter(told).count())
 }
 
 /// Writes the EndpointSlice of a Service.
