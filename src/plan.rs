@@ -175,7 +175,7 @@ fn candidate<'a>(
             Ingress::Ip(crate::world::Address::Text(text)) => Some(text.to_string()),
             Ingress::Ip(_) | Ingress::Hostname => None,
         });
-        return Err(Reason::InvalidAddress(text.unwrap_or_default()));
+        return Err(Reason::InvalidAddress(text.unwrap_or_default().into()));
     };
     let first = ips.first().ok_or(Reason::NoAddress)?;
     let (name, pool): (_, &Arc<Pool>) = config.pool_of(*first).ok_or(Reason::NotInAPool(*first))?;

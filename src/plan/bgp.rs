@@ -126,7 +126,8 @@ impl<'a> Sessions<'a> {
                 let same = told().filter(|ad| ad.length(ip) == first.length(ip));
                 let all: BTreeSet<_> = same.flat_map(|ad| &ad.what.communities).collect();
                 if all.len() > MOST {
-                    return Err(Reason::TooManyCommunities(prefix_of(ip, first.length(ip)), all.len()));
+                    let prefix = prefix_of(ip, first.length(ip));
+                    return Err(Reason::TooManyCommunities(Box::new((prefix, all.len()))));
                 }
             }
         }
@@ -172,7 +173,8 @@ fn conflict(ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
             let common_prefix = ips.iter().any(|ip| a.length(*ip) == b.length(*ip));
             let single = |ad: &Advertisement<'_>| (ad.what.local_pref, ad.what.med, ad.what.prepend);
             if single(a) != single(b) && common_peer && common_prefix {
-                return Err(Reason::ConflictingAdvertisements(a.name.clone(), b.name.clone()));
+                let both = Box::new((a.name.clone(), b.name.clone()));
+                return Err(Reason::ConflictingAdvertisements(both));
             }
         }
     }

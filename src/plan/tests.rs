@@ -259,21 +259,21 @@ fn reasons_why_not() {
                     .insert("two".into(), Arc::new(BgpAdvertisement { local_pref: Some(7), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
                 c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { med: Some(0), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
                 c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { prepend: Some(1), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
@@ -284,7 +284,7 @@ fn reasons_why_not() {
                 }
             },
             Bgp,
-            Reason::TooManyCommunities("10.0.0.1/32".parse().unwrap(), 64),
+            Reason::TooManyCommunities(Box::new(("10.0.0.1/32".parse().unwrap(), 64))),
         ),
     ];
     for (change, protocol, reason) in changes {
@@ -347,4 +347,10 @@ fn a_drained_node_leaves() {
     assert!(left.why.iter().all(|verdict| verdict.bgp == Err(Reason::NodeDraining)));
     case.node("n2").drained = true;
     assert!(plan_at(&case, false, Leave::Staying).0);
+}
+
+/// Ten thousand Services have ten thousand of them, and while a pass goes on, twice.
+#[test]
+fn a_verdict_is_small() {
+    assert!(size_of::<Verdict>() <= 96, "{}", size_of::<Verdict>());
 }
