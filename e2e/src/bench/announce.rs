@@ -198,8 +198,8 @@ impl Bench {
     /// Service says which peers were told of it: that is the last thing that follows from a Service.
     fn idle(&self, services: usize, peers: u8, seconds: u64) -> Result<f64> {
         self.speaker.wait_for(LONG, &format!("the status of {services} Services"), || {
-            let told = self.cluster.client(async |client| population::told(&client, peers.into()).await)?;
-            Ok((told == services).then_some(()))
+            let told = async |client| population::told(&client, services, peers.into()).await;
+            Ok(self.cluster.client(told)?.then_some(()))
         })?;
         let (before, start) = (cpu::of(self.speaker.pid())?, wait::now());
         wait::pass(Duration::from_secs(seconds));
