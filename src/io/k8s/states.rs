@@ -415,7 +415,7 @@ impl Trouble {
                         "our ServiceAccount lacks a right: apply the RBAC of this version"
                     );
                 }
-                RETRY.1
+                self.longer()
             }
             fault => {
                 if first {
