@@ -14,7 +14,7 @@ use crate::{
     config::{Community, Config, Peer, Pool},
     names::{NodeName, PeerName, PoolName, ServiceKey},
     net::Interfaces,
-    world::{Class, Endpoints, Ingress, Node, Service, World},
+    world::{Class, Endpoints, Ingress, Members, Node, Service, World},
 };
 use ipnet::IpNet;
 use std::{
@@ -142,10 +142,10 @@ struct Candidate<'a> {
     endpoints: Endpoints<'a>,
 }
 
-/// The plan of `me`, where `alive` are the nodes with a live speaker.
+/// The plan of `me`, where `members` are the nodes with a live speaker.
 #[must_use]
-pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<NodeName>) -> Plan {
-    let l2 = l2::Elections::new(me, config, world, alive);
+pub fn plan(me: &Viewpoint, config: &Config, world: &World, members: &Members) -> Plan {
+    let l2 = l2::Elections::new(me, config, world, members);
     let mut sessions = bgp::Sessions::new(me, config, world);
     let mut plan = Plan::default();
     plan.why.reserve_exact(world.services.len());

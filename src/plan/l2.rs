@@ -5,12 +5,12 @@ use crate::{
     config::{Config, L2Advertisement},
     names::{NodeName, PoolName},
     net::Interfaces,
-    world::{Labels, TrafficPolicy, World, annotations},
+    world::{Labels, Members, TrafficPolicy, World, annotations},
 };
 use sha2::{Digest, Sha256};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     net::IpAddr,
     sync::LazyLock,
 };
@@ -33,13 +33,8 @@ pub(super) struct Elections<'a> {
 }
 
 impl<'a> Elections<'a> {
-    pub(super) fn new(
-        me: &'a Viewpoint,
-        config: &'a Config,
-        world: &'a World,
-        alive: &'a BTreeSet<NodeName>,
-    ) -> Self {
-        let nodes = alive.iter().filter_map(|name| match world.nodes.get(name) {
+    pub(super) fn new(me: &'a Viewpoint, config: &'a Config, world: &'a World, members: &'a Members) -> Self {
+        let nodes = members.keys().filter_map(|name| match world.nodes.get(name) {
             Some(node) if node.network_unavailable || node.excluded() && !me.ignore_exclude_label => None,
             // every node sees it: the next one takes over
             Some(node) if me.drains(node) => None,

@@ -79,7 +79,7 @@ struct Case {
     frr: bool,
     config: Config,
     world: World,
-    alive: BTreeSet<NodeName>,
+    members: Members,
 }
 
 impl Case {
@@ -104,7 +104,12 @@ impl Case {
         config.l2.insert("l2".into(), Arc::new(l2()));
         config.bgp.insert("bgp".into(), Arc::new(bgp()));
         config.peers.insert("tor".into(), Arc::new(peer()));
-        Self { frr: true, config, world, alive: nodes.iter().map(|n| (*n).into()).collect() }
+        Self {
+            frr: true,
+            config,
+            world,
+            members: nodes.iter().map(|n| ((*n).into(), Arc::default())).collect(),
+        }
     }
 
     fn service(&mut self) -> &mut Service {
@@ -128,7 +133,7 @@ impl Case {
 
     fn plan(&self, me: &str) -> Plan {
         let me = self.at(me);
-        plan(&me, &self.config, &self.world, &self.alive)
+        plan(&me, &self.config, &self.world, &self.members)
     }
 
     fn why(&self, me: &str, protocol: Protocol) -> Result<(), Reason> {
@@ -165,9 +170,9 @@ fn exactly_one_node_is_elected_by_the_first_address() {
     assert_eq!(case.owners(), ["iris2"]);
     assert_eq!(case.plan("iris2").l2.len(), 2, "both addresses follow the first one");
     assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::ElectedElsewhere("iris2".into())));
-    case.alive.remove("iris2");
+    case.members.remove("iris2");
     assert_eq!(case.owners(), ["iris1"]);
-    case.alive.clear();
+    case.members.clear();
     assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::NoCandidate));
 }
 
@@ -334,8 +339,8 @@ fn a_drained_node_leaves() {
     case.node("n2").cordoned = true;
     let plan_at = |case: &Case, drain_on_cordon, leave| {
         let me = Viewpoint { drain_on_cordon, leave, ..case.at("n2") };
-        let alive = case.world.nodes.keys().cloned().collect();
-        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &alive))
+        let members = case.world.nodes.keys().map(|node| (node.clone(), Arc::default())).collect();
+        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &members))
     };
     let (drains, staying) = plan_at(&case, false, Leave::Staying);
     assert!(!drains && plan_at(&case, true, Leave::Staying).0);

@@ -10,10 +10,10 @@ use crate::{
         observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
     },
-    names::{NodeName, ServiceKey},
+    names::ServiceKey,
     net::Interfaces,
     plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
-    world::Labels,
+    world::{Labels, Members},
 };
 use ipnet::IpNet;
 use std::{
@@ -134,8 +134,9 @@ impl Announcer {
         }
         self.stale = false;
         // Who is listed is taken for alive.
-        let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
-        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
+        let listed = self.observed.world.nodes.keys().map(|node| (node.clone(), Arc::default()));
+        let members: Members = listed.collect();
+        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &members);
         let (model, object) = match &self.elsewhere {
             Some(elsewhere) => (None, Some(self.build_for(&elsewhere.clone(), &plan))),
             None if self.me.frr => (Some(self.build(&plan)), None),
