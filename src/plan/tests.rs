@@ -77,6 +77,7 @@ fn peer() -> Peer {
 /// A cluster of `nodes` with one Service `default/s` on `ips`, its endpoints on `endpoints`.
 struct Case {
     frr: bool,
+    ignore_exclude_label: bool,
     config: Config,
     world: World,
     members: Members,
@@ -106,6 +107,7 @@ impl Case {
         config.peers.insert("tor".into(), Arc::new(peer()));
         Self {
             frr: true,
+            ignore_exclude_label: false,
             config,
             world,
             members: nodes.iter().map(|n| ((*n).into(), Arc::default())).collect(),
@@ -125,7 +127,7 @@ impl Case {
             node: me.into(),
             class: Class::default(),
             frr: self.frr,
-            ignore_exclude_label: false,
+            ignore_exclude_label: self.ignore_exclude_label,
             drain_on_cordon: false,
             leave: Leave::Staying,
         }
@@ -179,7 +181,7 @@ fn exactly_one_node_is_elected_by_the_first_address() {
 #[test]
 fn who_may_be_elected() {
     type Change = fn(&mut Case);
-    let changes: [(&str, Change, &[&str]); 13] = [
+    let changes: [(&str, Change, &[&str]); 15] = [
         ("nothing", |_| {}, &["iris2"]),
         ("drained", |c| c.node("iris2").drained = true, &["iris1"]),
         ("network unavailable", |c| c.node("iris2").network_unavailable = true, &["iris1"]),
@@ -257,6 +259,25 @@ fn who_may_be_elected() {
             &["iris2"],
         ),
         ("no endpoint", |c| c.world.slices.clear(), &[]),
+        (
+            "shared with service selectors",
+            |c| {
+                c.service().labels = labels(&[("app", "web")]);
+                c.service().annotations = labels(&[("metallb.io/allow-shared-ip", "")]);
+                let services = vec![selector("app", "web")];
+                c.config.l2.insert("x".into(), Arc::new(L2Advertisement { services, ..l2() }));
+            },
+            &[],
+        ),
+        (
+            "excluded, where that is not heeded",
+            |c| {
+                c.ignore_exclude_label = true;
+                c.node("iris2").labels =
+                    labels(&[("node.kubernetes.io/exclude-from-external-load-balancers", "")]);
+            },
+            &["iris2"],
+        ),
     ];
     for (what, change, owners) in changes {
         let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1"]);

@@ -538,3 +538,6 @@ async fn carry_out(api: &Api<Raw>, request: Request) -> Result<Option<Raw>, Faul
         Ok(Err(fault)) => Err(Fault::Failed(brief(&fault))),
     }
 }
+
+#[cfg(test)]
+mod tests;
