@@ -189,10 +189,10 @@ impl<'a> Driver<'a> {
         let is_node = self.responder.is_node(by);
         match outcome {
             Outcome::Concede => {
-                debug!(%ip, %by, "another node claims the address, which is its own: conceded")
+                debug!(%ip, %by, "another node claims the address, which is its own: conceded");
             }
             Outcome::Defend => {
-                debug!(%ip, %by, is_node, "another station claims the address: announced again")
+                debug!(%ip, %by, is_node, "another station claims the address: announced again");
             }
             Outcome::Keep | Outcome::Known => return None,
         }

@@ -64,7 +64,15 @@ impl Announcer {
             let stranger = self.claims.get(&ip).filter(|claim| claim.node.is_none());
             at.conflicts.extend(stranger.map(|claim| (ip, claim.by)));
         }
-        all.into_iter().map(|(key, at)| (key, Arc::new(at))).collect()
+        // thousands of Services are mostly answered for alike
+        let mut last = Arc::<Answering>::default();
+        let mut shared = |at: Answering| {
+            if *last != at {
+                last = Arc::new(at);
+            }
+            Arc::clone(&last)
+        };
+        all.into_iter().map(|(key, at)| (key, shared(at))).collect()
     }
 
     /// Whether another node has the address now, though the plan has it here.

@@ -48,7 +48,9 @@ fn who_answers_leaves_one_object_and_who_does_not_only_takes_its_own() {
     let mine: BTreeMap<_, _> = [(ServiceKey::new("ns", "s"), Arc::new(Answering::default()))].into();
     let none = BTreeMap::new();
     // the objects that are there; what is done by a node that answers, and by one that does not
-    let cases: [(&[(&str, &str)], &[&str], &[&str]); 5] = [
+    type Texts = &'static [&'static str];
+    type Objects = &'static [(&'static str, &'static str)];
+    let cases: [(Objects, Texts, Texts); 5] = [
         (&[], &["make"], &[]),
         (&[("n1", "a")], &[], &["delete a"]),
         (&[("n2", "b")], &["delete b", "make"], &[]),
