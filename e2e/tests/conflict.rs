@@ -286,7 +286,15 @@ fn two_answers_end_with_the_cut() -> Result<()> {
                 .filter(|claim| claim.at >= healed && !claim.answer && claim.mac == a.mac.to_string())
                 .map(|claim| claim.ip)
                 .collect();
-            Ok(by_a.len() == ips.len())
+            let counts = a.counters.totals();
+            ensure!(
+                by_a.len() == ips.len(),
+                "{} of them, {} claims heard, {} frames not taken",
+                by_a.len(),
+                counts.claims_of_nodes,
+                counts.unsent
+            );
+            Ok(true)
         })?;
         eprintln!("round {round}: {} answers of both for {span:?}", two.len());
     }
