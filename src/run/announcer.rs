@@ -2,18 +2,22 @@
 //!
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
 
+mod layer2;
+
 use crate::{
     api,
     config::{self, Config, Kind, ObjectRef, Problems},
     frr::{self, Built, Merged, Subject},
     io::{
+        l2::Claims,
         observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
     },
+    l2::Rivals,
     names::{NodeName, ServiceKey},
-    net::Interfaces,
+    net::{Interfaces, Mac},
     plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
-    world::Labels,
+    world::{Labels, Member, Members},
 };
 use ipnet::IpNet;
 use std::{
@@ -39,6 +43,12 @@ pub(super) struct Announcer {
     /// What FRR refused, of what it was last told, and of what it is being told.
     refused: Problems,
     refusing: Problems,
+    /// The interfaces that this node can announce on; `None` while that is not known.
+    interfaces: Option<BTreeMap<Arc<str>, Mac>>,
+    /// Where the other nodes are on the wire, those that are away too.
+    stations: BTreeMap<NodeName, BTreeSet<Mac>>,
+    /// What others claim of the addresses that this node answers for.
+    claims: Claims,
     plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
     before: Option<Arc<Plan>>,
@@ -61,6 +71,8 @@ pub(super) struct Announcer {
 pub(super) struct Desired {
     /// The addresses to answer for.
     pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
+    /// Who else may.
+    pub(super) rivals: Arc<Rivals>,
     /// What FRR must run; `None` where there is none.
     pub(super) frr: Option<Arc<frr::Model>>,
     /// What frr-k8s must have; `None` where FRR is ours.
@@ -81,6 +93,9 @@ impl Announcer {
             unfit: Problems::default(),
             refused: Problems::default(),
             refusing: Problems::default(),
+            interfaces: None,
+            stations: BTreeMap::new(),
+            claims: Claims::default(),
             plan: Arc::default(),
             before: None,
             built: None,
@@ -134,8 +149,12 @@ impl Announcer {
         }
         self.stale = false;
         // Who is listed is taken for alive.
-        let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
-        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
+        let listed = self.observed.world.nodes.keys().map(|node| {
+            let interfaces = self.interfaces.clone().filter(|_| *node == self.me.node);
+            (node.clone(), Arc::new(Member { interfaces, ..Member::default() }))
+        });
+        let members: Members = listed.collect();
+        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &members);
         let (model, object) = match &self.elsewhere {
             Some(elsewhere) => (None, Some(self.build_for(&elsewhere.clone(), &plan))),
             None if self.me.frr => (Some(self.build(&plan)), None),
@@ -145,9 +164,10 @@ impl Announcer {
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
         let l2 = Arc::new(self.plan.l2.clone());
+        let rivals = Arc::new(self.rivals(&members));
         let leaving = self.me.leave != Leave::Staying;
         let model = model.map(|model| Arc::new(frr::Model { leaving, ..model }));
-        Some(Desired { l2, frr: model, object: object.map(Arc::new) })
+        Some(Desired { l2, rivals, frr: model, object: object.map(Arc::new) })
     }
 
     /// What frr-k8s must have for `plan`. Users' objects are its own to merge.
@@ -296,14 +316,20 @@ impl Announcer {
     pub(super) fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
         let mut verdicts = self.plan.why.iter().peekable();
         // One walk over both, which have the same order.
-        self.observed.world.services.iter().flat_map(move |(key, service)| {
-            while verdicts.next_if(|verdict| verdict.service < *key).is_some() {}
-            let verdict = verdicts.next_if(|verdict| verdict.service == *key);
-            let announced = verdict.into_iter().flat_map(Verdict::by_protocol).filter(|(_, why)| why.is_ok());
-            announced.flat_map(move |(protocol, _)| {
-                service.addresses().flatten().map(move |ip| (key, protocol, ip))
+        self.observed
+            .world
+            .services
+            .iter()
+            .flat_map(move |(key, service)| {
+                while verdicts.next_if(|verdict| verdict.service < *key).is_some() {}
+                let verdict = verdicts.next_if(|verdict| verdict.service == *key);
+                let announced =
+                    verdict.into_iter().flat_map(Verdict::by_protocol).filter(|(_, why)| why.is_ok());
+                announced.flat_map(move |(protocol, _)| {
+                    service.addresses().flatten().map(move |ip| (key, protocol, ip))
+                })
             })
-        })
+            .filter(|(_, protocol, ip)| *protocol != Protocol::Layer2 || !self.conceded(ip))
     }
 
     /// What the last pass changed, to be asked after it was carried out: an event for each Service that this node
@@ -336,26 +362,38 @@ impl Announcer {
         protocol: Protocol,
         was: Option<&Result<(), Reason>>,
         why: &Result<(), Reason>,
-    ) -> Option<Event> {
+    ) -> Vec<Event> {
         match (was, why) {
-            (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => None,
-            (_, Ok(())) => {
-                let service = self.observed.world.services.get(key)?;
-                let message =
-                    format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.me.node);
-                tracing::info!(service = %key, %protocol, "announcing");
-                let (key, uid) = (key.clone(), service.uid.clone());
-                Some(Event { key, uid, level: Level::Normal, reason: "nodeAssigned", message })
-            }
-            (Some(Err(before)), Err(reason)) if before == reason => None,
+            (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => return Vec::new(),
+            (Some(Err(before)), Err(reason)) if before == reason => return Vec::new(),
+            (_, Ok(())) => tracing::info!(service = %key, %protocol, "announcing"),
             (Some(Ok(())), Err(reason)) => {
                 tracing::info!(service = %key, %protocol, reason = reason.word(), why = %reason, "withdrawn");
-                None
             }
             (_, Err(reason)) => {
                 tracing::debug!(service = %key, %protocol, reason = reason.word(), why = %reason, "not announced");
-                None
             }
+        }
+        let Some(service) = self.observed.world.services.get(key) else { return Vec::new() };
+        let node = &self.me.node;
+        let event = |level, reason, message| {
+            let (key, uid) = (key.clone(), service.uid.clone());
+            Event { key, uid, level, reason, message }
+        };
+        match why {
+            Ok(()) => {
+                let message = format!("announcing from node \"{node}\" with protocol \"{protocol}\"");
+                vec![event(Level::Normal, "nodeAssigned", message)]
+            }
+            Err(why @ Reason::NoInterface(_)) => {
+                let failed = |ip| {
+                    let what =
+                        format!("cannot announce \"{ip}\" from node \"{node}\" with protocol \"{protocol}\"");
+                    event(Level::Warning, "announceFailed", format!("{what}: {why}"))
+                };
+                service.addresses().flatten().map(failed).collect()
+            }
+            Err(_) => Vec::new(),
         }
     }
 }

@@ -13,16 +13,19 @@ use crate::{
     api::FRRConfiguration,
     frr::{Elsewhere, Model},
     io::{
+        excluded::Excluded,
         frr::{self, Report},
         k8s,
-        l2::{self, Counters, Sockets, Wanted},
+        l2::{self, Claims, Counters, Sockets, Wanted},
         link,
-        metrics::{Announced, Layer2Counts, Metrics, Of},
+        metrics::{Announced, Layer2Counts, Layer2Totals, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
         states::Configuration,
     },
+    l2::Rivals,
     names::ServiceKey,
+    net::Links,
     plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
@@ -39,6 +42,8 @@ const REPORTS: usize = 256;
 enum Event {
     Changed(Change),
     Frr(Report),
+    Links,
+    Claims,
     /// A drain has come to its next step.
     Drained,
     Ended(anyhow::Error),
@@ -64,7 +69,9 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
-    let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
+    let excluded = Excluded::read(&settings.excludel2)?;
+    let Layer2 { answer_for, among, mut links, mut claims } =
+        start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
         node: settings.node.clone(),
@@ -82,6 +89,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let elsewhere = Elsewhere { secrets: common.namespace.clone(), by_reference };
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
+    announcer.links(&links.borrow_and_update());
     let mut departure = Departure::new(settings.drain_time);
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
@@ -90,6 +98,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
+            Ok(()) = links.changed() => Event::Links,
+            Ok(()) = claims.changed() => Event::Claims,
             () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
@@ -125,6 +135,13 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                 }
             }
+            Event::Links => announcer.links(&links.borrow_and_update()),
+            Event::Claims => {
+                let claimed = claims.borrow_and_update().clone();
+                announcer.claimed(claimed).into_iter().for_each(|event| events.publish(event));
+                means.announced = metrics.announced(announcer.announced().map(announced).collect());
+                means.layer2 = Arc::new(announcer.layer2());
+            }
             Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
@@ -138,8 +155,10 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             announcer.leave(leave);
         }
         let start = super::after(Duration::ZERO);
-        if let Some(Desired { l2, frr, object }) = announcer.decide() {
+        if let Some(Desired { l2, rivals, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
+            // who else may comes first, so that nothing is answered without it
+            send_if_new(&among, rivals);
             send_if_new(&answer_for, l2);
             send_if_new(&run_frr, frr);
             send_if_new(&write_object, object);
@@ -147,6 +166,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
             means.announced = metrics.announced(announcer.announced().map(announced).collect());
+            means.layer2 = Arc::new(announcer.layer2());
             means.plan = announcer.plan();
         }
         let mut waiting = serve::waiting_for(&announcer.observed);
@@ -172,34 +192,52 @@ fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announ
 }
 
 /// The counters of layer 2 as metrics show them.
-fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> {
+fn read(counters: Arc<Counters>) -> impl Fn() -> Layer2Totals {
     move || {
+        let totals = counters.totals();
         let counts = |(ip, counts): (IpAddr, l2::Counts)| {
             let (requests, responses) = (counts.requests_received, counts.responses_sent);
             (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
         };
-        counters.totals().by_ip.into_iter().map(counts).collect()
+        Layer2Totals {
+            by_ip: totals.by_ip.into_iter().map(counts).collect(),
+            claims_of_nodes: totals.claims_of_nodes,
+            claims_of_strangers: totals.claims_of_strangers,
+        }
     }
 }
 
-/// Layer 2 among `tasks`. Without sockets the node can still speak BGP.
+/// Layer 2, from the loop's side.
+struct Layer2 {
+    answer_for: watch::Sender<Wanted>,
+    among: watch::Sender<Arc<Rivals>>,
+    links: watch::Receiver<Links>,
+    claims: watch::Receiver<Claims>,
+}
+
+/// Layer 2 among `tasks`. Without sockets it has no interface, and the node can still speak BGP.
 async fn start_l2(
     sockets: anyhow::Result<Sockets>,
+    excluded: Excluded,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<watch::Sender<Wanted>> {
+) -> anyhow::Result<Layer2> {
     let (answer_for, wanted) = watch::channel(Wanted::default());
-    match sockets {
+    let (among, rivals) = watch::channel(Arc::default());
+    let (claim, claims) = watch::channel(Claims::default());
+    let links = match sockets {
         Ok(sockets) => {
-            let (links, follow) = link::observe().await?;
+            let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive(sockets, wanted, links, counters));
+            tasks.spawn(l2::drive_among(sockets, wanted, links.clone(), counters, rivals, claim));
+            links
         }
         Err(fault) => {
             tracing::error!(fault = format!("{fault:#}"), "no ARP or NDP from this node, BGP only");
+            watch::channel(Links::new()).1
         }
-    }
-    Ok(answer_for)
+    };
+    Ok(Layer2 { answer_for, among, links, claims })
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

@@ -5,8 +5,9 @@ use crate::{
     api,
     config::Neighbor,
     frr::show::{DEFAULT, Peering},
-    io::states::{Configuration, NodeState, SessionState},
+    io::states::{Answering, Configuration, NodeState, SessionState},
     names::{PeerName, PoolName, ServiceKey, Word},
+    net::Mac,
 };
 use kube::{api::ApiResource, runtime::watcher};
 use serde::Deserialize as _;
@@ -63,6 +64,60 @@ impl Kind for ServiceBgp {
         let peers = object.pointer("/status/peers").and_then(Value::as_array);
         let peers = peers.map(|peers| peers.iter().filter_map(Value::as_str).map(PeerName::from).collect());
         Some((key, peers))
+    }
+}
+
+/// Who answers for a Service on the links: one object for each, whoever wrote it. A node that answers deletes those of
+/// others, since one that died cannot.
+#[derive(Debug)]
+pub enum ServiceL2 {}
+
+impl Kind for ServiceL2 {
+    type Key = ServiceKey;
+    type Body = Arc<Answering>;
+
+    fn resource() -> ApiResource {
+        ApiResource::erase::<api::ServiceL2Status>(&())
+    }
+
+    fn selection(_: &Writer) -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    fn metadata(writer: &Writer, key: &ServiceKey) -> Value {
+        let [namespace, name] = SERVICE;
+        json!({"generateName": "l2-", "labels": {
+            NODE: writer.node.as_str(), namespace: key.namespace.as_str(), name: &*key.name}})
+    }
+
+    fn status(writer: &Writer, key: &ServiceKey, body: &Self::Body) -> Value {
+        let interfaces: Vec<Value> = body.interfaces.iter().map(|name| json!({"name": name})).collect();
+        let conflict = |(ip, mac): &(IpAddr, Mac)| json!({"ip": ip.to_string(), "mac": mac.to_string()});
+        let conflicts: Vec<Value> = body.conflicts.iter().map(conflict).collect();
+        json!({"node": writer.node.as_str(), "serviceName": &*key.name,
+            "serviceNamespace": key.namespace.as_str(), "interfaces": interfaces, "conflicts": conflicts})
+    }
+
+    fn is_mine(writer: &Writer, object: &Value) -> bool {
+        label(object, NODE) == Some(writer.node.as_str())
+    }
+
+    fn read(object: &Value) -> Option<(ServiceKey, Option<Self::Body>)> {
+        let [namespace, name] = SERVICE;
+        let key = ServiceKey::new(label(object, namespace)?, label(object, name)?);
+        let all = |path: &str| object.pointer(path).and_then(Value::as_array).into_iter().flatten();
+        let at = || Answering {
+            interfaces: all("/status/interfaces")
+                .filter_map(|one| Some(one.get("name")?.as_str()?.into()))
+                .collect(),
+            conflicts: all("/status/conflicts")
+                .filter_map(|one| {
+                    let field = |name: &str| one.get(name).and_then(Value::as_str);
+                    Some((field("ip")?.parse().ok()?, field("mac")?.parse().ok()?))
+                })
+                .collect(),
+        };
+        Some((key, object.get("status").is_some().then(|| Arc::new(at()))))
     }
 }
 
