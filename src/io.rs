@@ -10,6 +10,7 @@ pub mod http;
 pub mod k8s;
 pub mod l2;
 pub mod link;
+pub mod members;
 pub mod metrics;
 pub mod observe;
 pub mod settings;
