@@ -72,6 +72,9 @@ pub struct Session {
 pub struct Plan {
     /// Addresses to answer ARP and NDP for, and where.
     pub l2: BTreeMap<IpAddr, Interfaces>,
+    /// The nodes that some of those addresses belong to, and that have no live speaker now: who comes back where a
+    /// network was cut answers for them still.
+    pub in_place_of: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     /// BGP sessions and their routes.
     pub bgp: BTreeMap<PeerName, Session>,
     /// For each Service, in the order of their names: announced, or why not. A list, since it is made in that order
@@ -154,7 +157,7 @@ pub fn plan(me: &Viewpoint, config: &Config, world: &World, members: &Members) -
             continue;
         }
         let (bgp, layer2) = match candidate(config, service, endpoints) {
-            Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
+            Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan)),
             Err(reason) => (Err(reason.clone()), Err(reason)),
         };
         plan.why.push(Verdict { service: key.clone(), bgp, layer2 });

@@ -51,6 +51,8 @@ pub struct Speaker {
     pub frr_k8s: Option<FrrK8s>,
     /// What no BGP neighbour may tell us.
     pub always_block: Vec<IpNet>,
+    /// The file that says which interfaces layer 2 leaves alone.
+    pub excludel2: PathBuf,
 }
 
 /// A separate frr-k8s.
@@ -252,6 +254,7 @@ impl Speaker {
             frr_log,
             frr_k8s: frr_k8s.map(|namespace| FrrK8s { namespace, passthrough }),
             always_block: flags.always_block.unwrap_or_default(),
+            excludel2: flags.excludel2_config,
             common,
         })
     }

@@ -13,6 +13,7 @@ use crate::{
     api::FRRConfiguration,
     frr::{Elsewhere, Model},
     io::{
+        excluded::Excluded,
         frr::{self, Report},
         k8s,
         l2::{self, Counters, Sockets, Wanted},
@@ -23,6 +24,7 @@ use crate::{
         states::Configuration,
     },
     names::ServiceKey,
+    net::Links,
     plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
@@ -39,6 +41,7 @@ const REPORTS: usize = 256;
 enum Event {
     Changed(Change),
     Frr(Report),
+    Links,
     /// A drain has come to its next step.
     Drained,
     Ended(anyhow::Error),
@@ -64,7 +67,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
-    let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
+    let excluded = Excluded::read(&settings.excludel2)?;
+    let (answer_for, mut links) = start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
         node: settings.node.clone(),
@@ -82,6 +86,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let elsewhere = Elsewhere { secrets: common.namespace.clone(), by_reference };
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
+    announcer.links(&links.borrow_and_update());
     let mut departure = Departure::new(settings.drain_time);
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
@@ -90,6 +95,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
+            Ok(()) = links.changed() => Event::Links,
             () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
@@ -125,6 +131,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                 }
             }
+            Event::Links => announcer.links(&links.borrow_and_update()),
             Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
@@ -147,6 +154,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
             means.announced = metrics.announced(announcer.announced().map(announced).collect());
+            means.layer2 = Arc::new(announcer.layer2());
             means.plan = announcer.plan();
         }
         let mut waiting = serve::waiting_for(&announcer.observed);
@@ -182,24 +190,27 @@ fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> 
     }
 }
 
-/// Layer 2 among `tasks`. Without sockets the node can still speak BGP.
+/// Layer 2 among `tasks`, and the interfaces that it has. Without sockets it has none, and the node can still speak
+/// BGP.
 async fn start_l2(
     sockets: anyhow::Result<Sockets>,
+    excluded: Excluded,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<watch::Sender<Wanted>> {
+) -> anyhow::Result<(watch::Sender<Wanted>, watch::Receiver<Links>)> {
     let (answer_for, wanted) = watch::channel(Wanted::default());
     match sockets {
         Ok(sockets) => {
-            let (links, follow) = link::observe().await?;
+            let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive(sockets, wanted, links, counters));
+            tasks.spawn(l2::drive(sockets, wanted, links.clone(), counters));
+            Ok((answer_for, links))
         }
         Err(fault) => {
             tracing::error!(fault = format!("{fault:#}"), "no ARP or NDP from this node, BGP only");
+            Ok((answer_for, watch::channel(Links::new()).1))
         }
     }
-    Ok(answer_for)
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

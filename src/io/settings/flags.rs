@@ -114,6 +114,9 @@ pub(super) struct SpeakerFlags {
     /// The frr.conf to write [env: FRR_CONFIG_FILE] [default: /etc/frr/frr.conf]
     #[arg(long, value_name = "FILE")]
     pub(super) frr_conf: Option<PathBuf>,
+    /// File with the names of interfaces that ARP and NDP leave alone
+    #[arg(long, value_name = "FILE", default_value = "/etc/metallb/excludel2.yaml")]
+    pub(super) excludel2_config: PathBuf,
     /// Prefixes that no BGP neighbor may tell us, nor what is in them, comma separated
     #[arg(long, value_name = "CIDRS", value_parser = prefixes)]
     pub(super) always_block: Option<Prefixes>,

@@ -27,6 +27,9 @@ fn defaults() {
     assert_eq!(all.frr_conf, PathBuf::from("/etc/frr/frr.conf"));
     assert_eq!(all.frr_vty_dir, Some(PathBuf::from("/var/run/frr")));
     assert_eq!(speaker(&["--node-name=n", "--frr-vty-dir="], &[]).unwrap().frr_vty_dir, None);
+    assert_eq!(all.excludel2, PathBuf::from("/etc/metallb/excludel2.yaml"));
+    let elsewhere = speaker(&["--node-name=n", "--excludel2-config=/x.yaml"], &[]).unwrap();
+    assert_eq!(elsewhere.excludel2, PathBuf::from("/x.yaml"));
     assert_eq!(all.common.namespace, "from-file");
     assert_eq!((all.common.port, all.common.health_port), (Some(7472), Some(17472)));
     assert_eq!(all.common.log_level, LogLevel::Info);
