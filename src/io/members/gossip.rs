@@ -10,10 +10,7 @@ use super::{
     pace::{ASKED, PACKET, PATIENCE, Pace, RARE_RETURN, RETURN},
     said::{Part, Said},
 };
-use crate::{
-    names::NodeName,
-    world::{Member, Members},
-};
+use crate::{names::NodeName, world::Members};
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, Timer};
 use rand::{SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
@@ -32,6 +29,8 @@ pub struct View {
     pub settled: bool,
     /// Who is alive, ready and does not leave, itself among them.
     pub members: Members,
+    /// Who is alive and has said that it leaves.
+    pub leaving: BTreeSet<NodeName>,
 }
 
 /// What a datagram is.
@@ -210,28 +209,30 @@ impl Gossip {
 
     /// Looks who is there.
     fn look(&mut self) {
-        let ready = |(addr, identity): (&SocketAddr, &Identity)| {
-            let fact = self.said.of(*addr, identity.life)?;
-            (fact.stage == Stage::Ready).then(|| (identity.node(), Arc::clone(&fact.member)))
-        };
-        let mut members: BTreeMap<NodeName, Arc<Member>> = self.active.iter().filter_map(ready).collect();
-        let me = self.said.own();
-        if me.stage != Stage::Leaving {
-            members.insert(self.me.node(), Arc::clone(&me.member));
+        let mut view = View { settled: self.view.settled, ..View::default() };
+        for (addr, identity) in &self.active {
+            let Some(fact) = self.said.of(*addr, identity.life) else { continue };
+            match fact.stage {
+                Stage::Starting => {}
+                Stage::Ready => drop(view.members.insert(identity.node(), Arc::clone(&fact.member))),
+                Stage::Leaving => drop(view.leaving.insert(identity.node())),
+            }
         }
-        if self.view.members != members {
-            self.view = Arc::new(View { settled: self.view.settled, members });
+        let me = self.said.own();
+        match me.stage {
+            Stage::Starting | Stage::Ready => {
+                view.members.insert(self.me.node(), Arc::clone(&me.member));
+            }
+            Stage::Leaving => drop(view.leaving.insert(self.me.node())),
+        }
+        if *self.view != view {
+            self.view = Arc::new(view);
         }
     }
 
     /// How many others are there, ready or not.
     pub(super) fn others(&self) -> usize {
         self.active.len()
-    }
-
-    /// Whether everybody who is there has what this speaker said last.
-    pub(super) fn told(&self) -> bool {
-        self.active.iter().all(|(addr, identity)| self.said.has(*addr, identity.life))
     }
 
     /// Whether a timer still means something. A doubt that was denied does not: foca would tell the member that it was
@@ -339,7 +340,7 @@ impl Gossip {
         let most = self.expected.as_ref().is_some_and(|peers| (heard + 1) * 2 > peers.len() + 1);
         let moment = self.pace.tick() * 5;
         if waited >= self.pace.grace() || most && all_said && waited >= moment {
-            self.view = Arc::new(View { settled: true, members: self.view.members.clone() });
+            self.view = Arc::new(View { settled: true, ..View::clone(&self.view) });
         }
     }
 }

@@ -82,14 +82,6 @@ impl Said {
         self.heard.get(&addr).filter(|heard| heard.life == life)?.fact.as_ref()
     }
 
-    /// Whether the one at `addr` has what is said.
-    pub(super) fn has(&self, addr: SocketAddr, life: u64) -> bool {
-        let all = mask(self.bytes.chunks(PART).len());
-        self.taken.get(&addr).is_some_and(|taken| {
-            taken.life == life && taken.version == self.version && taken.parts & all == all
-        })
-    }
-
     /// The parts that the one at `addr` lacks; none when he was sent them less than `again` ago.
     pub(super) fn missing(
         &mut self,

@@ -352,15 +352,15 @@ fn who_starts_again_at_once_counts_as_new_at_once() {
 }
 
 #[test]
-fn who_leaves_is_no_member_at_once_and_everybody_knows_that_he_knows() {
+fn who_leaves_is_no_member_at_once() {
     let mut net = Net::of(10, 11, 0.2);
     assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
     net.say(4, Stage::Leaving);
     let others: Vec<usize> = (0..10).filter(|n| *n != 4).collect();
     let left = net.until(ms(1000), |net| net.see(&others)).unwrap();
     assert!(left < ms(300), "{left:?}");
-    net.until(ms(300), |_| false);
-    assert!(net.speakers[&4].told());
+    let leaving = |n: &usize| net.speakers[n].view().leaving.contains(&name(4));
+    assert!(others.iter().all(leaving), "and is not taken for dead");
 }
 
 #[test]
