@@ -3,11 +3,12 @@
 SERVICES ?= 5000
 PEERS ?= 2
 EDITS ?= 1000
+VIPS ?= 10000
 KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-edits bench-install crds manifests golden fmt release
+.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-arp bench-edits bench-install crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -65,6 +66,9 @@ release: ## optimised controller, speaker and ferrolb
 bench-announce: setup release ## Service written -> route at the ToR, beside FRR's floor
 	@sh e2e/cluster/build.sh > /dev/null
 	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES) --peers $(PEERS)
+
+bench-arp: setup release ## ARP answered for many addresses, beside the kernel's own; the cost of other traffic
+	@FERROLB_BIN_DIR=target/release target/release/bench arp --vips $(VIPS)
 
 bench-edits: setup build ## random edits against a real FRR: dropped sessions, stray withdrawals, the final state
 	@target/debug/bench edits --edits $(EDITS)

@@ -8,6 +8,7 @@
 //! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
+//! - [`raw`]: frames that no common tool sends; [`flat`]: the flat segment alone, speakers without FRR
 //! - [`lab`]: all of it together with the product; [`demo`]: what `make demo` shows of it
 //! - [`cluster`]: a real Kubernetes among the namespaces; [`bench`]: measurements on it
 //! - [`install`]: the same with real nodes: kubelet, containerd and the product's images
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod demo;
 pub mod election;
 pub mod fabric;
+pub mod flat;
 pub mod frr;
 pub mod install;
 pub mod lab;
@@ -32,6 +34,7 @@ pub mod objects;
 pub mod peer;
 pub mod pod;
 pub mod process;
+pub mod raw;
 pub mod recorder;
 pub mod tcp;
 pub mod tor;

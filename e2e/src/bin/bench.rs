@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ferrolb_e2e::bench::{announce, edits, install};
+use ferrolb_e2e::bench::{announce, arp, edits, install};
 
 fn main() -> ExitCode {
     match run() {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "bench announce [--services N] [--samples N] [--peers N] [--burst N] [--idle SECONDS] | \
-                     bench edits [--edits N] [--seed N] | bench install";
+                     bench arp [--vips N] [--seconds N] | bench edits [--edits N] [--seed N] | bench install";
 
 fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -39,6 +39,17 @@ fn run() -> Result<()> {
                 }
             }
             announce::run(options, &mut say)
+        }
+        ["arp", rest @ ..] => {
+            let mut options = arp::Options::default();
+            for (flag, number) in pairs(rest)? {
+                match flag {
+                    "--vips" => options.vips = u32::try_from(number)?,
+                    "--seconds" => options.seconds = number,
+                    _ => bail!("usage: {USAGE}"),
+                }
+            }
+            arp::run(options, &mut say)
         }
         ["edits", rest @ ..] => {
             let mut options = edits::Options::default();
