@@ -58,7 +58,7 @@ const FLIGHT: u16 = 64;
 /// Mbit/s of other traffic.
 const RATE: u32 = 1000;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -204,7 +204,7 @@ impl Bench {
             wait::until_true(PATIENCE, &format!("an answer for {last} on {interface}"), || {
                 is_answered(&self.asker, interface, last)
             })
-            .with_context(|| self.speaker.log_text())?;
+            .with_context(|| self.last_words())?;
         }
         // each is announced once in a minute, by two frames; a burst's pauses are shorter than ten seconds
         let (time, rare) = (Duration::from_secs(10), count / 2 + 10);
@@ -214,6 +214,12 @@ impl Bench {
                 Ok(announcements(&raw, time)? <= rare)
             })
         })
+    }
+
+    fn last_words(&self) -> String {
+        let log = self.speaker.log_text();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n")
     }
 
     fn measure(&self, interface: &str, count: u32, seconds: u64) -> Result<Both> {
