@@ -6,7 +6,7 @@ use crate::{dice::Dice, oracle};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pool<'a> {
     /// Hardware addresses: the node's, then other stations', then those of no station.
-    pub(crate) macs: (&'a [[u8; 6]], &'a [[u8; 6]], &'a [[u8; 6]]),
+    pub(crate) macs: [&'a [[u8; 6]]; 3],
     /// The node's addresses and the others.
     pub(crate) v4: (&'a [[u8; 4]], &'a [[u8; 4]]),
     /// The same.
@@ -15,17 +15,16 @@ pub(crate) struct Pool<'a> {
 
 impl Pool<'_> {
     fn any(&self, dice: &mut Dice) -> [u8; 6] {
-        let (own, others, odd) = self.macs;
-        let of = dice.one(&[own, others, odd]);
+        let of = dice.one(&self.macs);
         dice.one(of)
     }
 
     fn sender(&self, dice: &mut Dice) -> [u8; 6] {
-        if dice.once_in(12) { self.any(dice) } else { dice.one(self.macs.1) }
+        if dice.once_in(12) { self.any(dice) } else { dice.one(self.macs[1]) }
     }
 
     fn receiver(&self, dice: &mut Dice) -> [u8; 6] {
-        if dice.once_in(8) { self.any(dice) } else { dice.one(self.macs.0) }
+        if dice.once_in(8) { self.any(dice) } else { dice.one(self.macs[0]) }
     }
 }
 

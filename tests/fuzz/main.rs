@@ -3,6 +3,7 @@
 //!
 //! `make fuzz FRAMES=1000000` runs the long one; a failure names the seed and the frame. `fuzz/` has the same for
 //! `cargo fuzz`, which needs a nightly compiler.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a fault in the test ends the test")]
 
 mod dice;
 mod frames;
@@ -94,7 +95,7 @@ fn frames_get_the_answer_they_must_have_and_no_other() {
     let (mut dice, mut tally) = (Dice(u64::try_from(seed).unwrap()), Tally::default());
     let (mut responder, mut oracle) = (Responder::default(), oracle::Node::default());
     let (start, v6) = (origin(), v6());
-    let pool = Pool { macs: (&OWN, &STATIONS, &ODD), v4: (&V4.0, &V4.1), v6: (&v6.0, &v6.1) };
+    let pool = Pool { macs: [&OWN, &STATIONS, &ODD], v4: (&V4.0, &V4.1), v6: (&v6.0, &v6.1) };
     for n in 0..count {
         if n % EACH == 0 {
             let (wanted, links, node) = node(&mut dice);
@@ -108,11 +109,7 @@ fn frames_get_the_answer_they_must_have_and_no_other() {
             Verdict::Reply(reply) => {
                 assert_eq!(reply.link, IfIndex(link));
                 assert!(oracle.served.contains_key(&(reply.ip, link)), "an answer for {}", reply.ip);
-                if reply.ip.is_ipv4() {
-                    tally.arp += 1
-                } else {
-                    tally.neighbour += 1
-                }
+                *(if reply.ip.is_ipv4() { &mut tally.arp } else { &mut tally.neighbour }) += 1;
                 Some(reply.bytes.to_vec())
             }
             Verdict::Drop(reason) => {
@@ -189,7 +186,7 @@ fn the_oracle_answers_what_is_asked_rightly() {
 #[expect(clippy::disallowed_methods, reason = "what the Makefile passes on")]
 fn setting(name: &str) -> Option<usize> {
     let text = std::env::var(format!("FERROLB_FUZZ_{name}")).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("FERROLB_FUZZ_{name} is no number: {text}")))
+    Some(text.parse().unwrap())
 }
 
 #[expect(

@@ -83,7 +83,7 @@ fn solicitation(node: &Node, link: u32, to: Mac, from: Mac, packet: &[u8]) -> Op
     }
     let mac = *node.served.get(&(IpAddr::from(target), link))?;
     // to one station or to a group of them
-    if to != mac && to[0] % 2 == 0 {
+    if to != mac && to[0].is_multiple_of(2) {
         return None;
     }
     let all: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -131,7 +131,7 @@ pub(crate) fn sum(source: [u8; 16], destination: [u8; 16], message: &[u8]) -> u1
     octets.extend(message);
     let mut sum = 0_u64;
     for (n, octet) in octets.iter().enumerate() {
-        sum += u64::from(*octet) << if n % 2 == 0 { 8 } else { 0 };
+        sum += u64::from(*octet) << if n.is_multiple_of(2) { 8 } else { 0 };
     }
     while sum > 0xffff {
         sum = sum % 0x1_0000 + sum / 0x1_0000;
@@ -140,7 +140,7 @@ pub(crate) fn sum(source: [u8; 16], destination: [u8; 16], message: &[u8]) -> u1
 }
 
 fn is_one_station(mac: Mac) -> bool {
-    mac[0] % 2 == 0 && mac != [0; 6]
+    mac[0].is_multiple_of(2) && mac != [0; 6]
 }
 
 fn array<const N: usize>(octets: &[u8], at: usize) -> [u8; N] {
