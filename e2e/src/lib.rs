@@ -6,6 +6,7 @@
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`peer`]: routers of every make (FRR 8 and 10, BIRD, GoBGP), configured by the test, with one view of all
 //! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
+//! - [`asking`], [`load`]: a client that never stops asking who has an address, and a user who never stops using it
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`raw`]: frames that no common tool sends; [`flat`]: the flat segment alone, speakers without FRR
@@ -15,6 +16,7 @@
 //!
 //! Nothing here runs outside the namespaces that it makes, except for programs that reach no network.
 
+pub mod asking;
 pub mod bench;
 pub mod bins;
 pub mod capture;
@@ -26,6 +28,7 @@ pub mod flat;
 pub mod frr;
 pub mod install;
 pub mod lab;
+pub mod load;
 pub mod manifests;
 pub mod models;
 pub mod neighbour;

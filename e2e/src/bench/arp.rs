@@ -173,7 +173,6 @@ impl Bench {
         node.cable("eth0", &NODE_ADDRESSES, &asker, "ours", &ASKER_ADDRESSES)?;
         kernel.cable("eth0", &NODE_ADDRESSES[..1], &asker, "kernel", &[])?;
         let manifests = Manifests::at(warden.make_dir("manifests")?);
-        warden.make_dir("manifests/status/services")?;
         manifests.put("node", &objects::node_at("n1", &[NODE.into(), NODE6.into()]))?;
         manifests.put("pools", &objects::pool("flat", &["10.64.0.0/11"]))?;
         manifests.put("advertisements", &objects::l2_advertisement("flat"))?;
@@ -189,8 +188,7 @@ impl Bench {
         let (mut services, mut batch) = (String::new(), String::new());
         for number in have..count {
             let ip = vip(number);
-            let status = self.manifests.dir().join(format!("status/services/default.svc-{number}.yaml"));
-            fs::write(status, status_of(number))?;
+            self.manifests.allot(&format!("svc-{number}"), "flat", &[ip.into()])?;
             writeln!(services, "{}---", service(number))?;
             writeln!(batch, "addr add {ip}/32 dev eth0")?;
         }
@@ -287,14 +285,6 @@ fn received(net: &Net) -> Result<f64> {
 
 fn vip(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(FIRST + number + 1)
-}
-
-fn status_of(number: u32) -> String {
-    format!(
-        "apiVersion: v1\nkind: Service\nmetadata:\n  namespace: default\n  name: svc-{number}\n  annotations:\n    \
-         metallb.io/ip-allocated-from-pool: flat\nstatus:\n  loadBalancer:\n    ingress:\n    - ip: {}\n",
-        vip(number)
-    )
 }
 
 fn service(number: u32) -> String {
