@@ -4,12 +4,14 @@
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
 pub mod alone;
+pub mod excluded;
 pub mod files;
 pub mod frr;
 pub mod http;
 pub mod k8s;
 pub mod l2;
 pub mod link;
+pub mod members;
 pub mod metrics;
 pub mod observe;
 pub mod settings;

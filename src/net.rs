@@ -207,6 +207,17 @@ impl Interfaces {
     }
 }
 
+impl fmt::Display for Interfaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::All => f.write_str("any"),
+            Self::Named(names) => {
+                f.write_str(&names.iter().map(|name| &**name).collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

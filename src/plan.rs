@@ -14,7 +14,7 @@ use crate::{
     config::{Community, Config, Peer, Pool},
     names::{NodeName, PeerName, PoolName, ServiceKey},
     net::Interfaces,
-    world::{Class, Endpoints, Ingress, Node, Service, World},
+    world::{Class, Endpoints, Ingress, Members, Node, Service, World},
 };
 use ipnet::IpNet;
 use std::{
@@ -72,6 +72,9 @@ pub struct Session {
 pub struct Plan {
     /// Addresses to answer ARP and NDP for, and where.
     pub l2: BTreeMap<IpAddr, Interfaces>,
+    /// The nodes that some of those addresses belong to, and that have no live speaker now: who comes back where a
+    /// network was cut answers for them still.
+    pub in_place_of: BTreeMap<IpAddr, BTreeSet<NodeName>>,
     /// BGP sessions and their routes.
     pub bgp: BTreeMap<PeerName, Session>,
     /// For each Service, in the order of their names: announced, or why not. A list, since it is made in that order
@@ -142,10 +145,10 @@ struct Candidate<'a> {
     endpoints: Endpoints<'a>,
 }
 
-/// The plan of `me`, where `alive` are the nodes with a live speaker.
+/// The plan of `me`, where `members` are the nodes with a live speaker.
 #[must_use]
-pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<NodeName>) -> Plan {
-    let l2 = l2::Elections::new(me, config, world, alive);
+pub fn plan(me: &Viewpoint, config: &Config, world: &World, members: &Members) -> Plan {
+    let l2 = l2::Elections::new(me, config, world, members);
     let mut sessions = bgp::Sessions::new(me, config, world);
     let mut plan = Plan::default();
     plan.why.reserve_exact(world.services.len());
@@ -154,7 +157,7 @@ pub fn plan(me: &Viewpoint, config: &Config, world: &World, alive: &BTreeSet<Nod
             continue;
         }
         let (bgp, layer2) = match candidate(config, service, endpoints) {
-            Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan.l2)),
+            Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan)),
             Err(reason) => (Err(reason.clone()), Err(reason)),
         };
         plan.why.push(Verdict { service: key.clone(), bgp, layer2 });

@@ -5,6 +5,7 @@
 //! as the text, for the room that needs it to refuse with a reason.
 
 mod labels;
+mod member;
 mod misfit;
 mod node;
 mod secret;
@@ -12,6 +13,7 @@ mod service;
 mod slice;
 
 pub use labels::Labels;
+pub use member::{Member, Members};
 pub use misfit::Misfit;
 pub use node::{DRAIN, Node};
 pub use secret::Secret;

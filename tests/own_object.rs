@@ -175,7 +175,7 @@ proptest! {
         for objects in [first, second] {
             let (now, _) = parse(&common::input(objects), &config);
             config = now;
-            let plan = plan(&me, &config, &world, &[node.clone()].into());
+            let plan = plan(&me, &config, &world, &[(node.clone(), std::sync::Arc::default())].into());
             let built = frr::build(&home, &plan, &config, last.as_ref());
             let frr::Merged { model, problems, .. } = frr::merge(&frr::Sources::only(&built.object));
             prop_assert!(problems.is_empty(), "{problems:#?}");

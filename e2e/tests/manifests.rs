@@ -85,6 +85,27 @@ fn the_manifests_keep_their_contract() -> Result<()> {
             }
         }
 
+        // mounted where the speaker looks, and read by it as it is
+        let excluded = &find("ConfigMap", "metallb-excludel2")?["data"]["excludel2.yaml"];
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("excludel2.yaml");
+        fs::write(&path, excluded.as_str().context("no text")?)?;
+        let excluded = ferrolb::io::excluded::Excluded::read(&path)?;
+        for (interface, left_alone) in [
+            ("docker0", true),
+            ("veth12ab", true),
+            ("lo", true),
+            ("cali1", true),
+            ("eth0", false),
+            ("bond0", false),
+        ] {
+            assert_eq!(excluded.has(interface), left_alone, "{interface}");
+        }
+        let speaker = &find("DaemonSet", "speaker")?["spec"]["template"]["spec"];
+        let mounts = &speaker["containers"][0]["volumeMounts"];
+        let mount = mounts.as_array().into_iter().flatten().find(|m| m["name"] == "metallb-excludel2");
+        assert_eq!(mount.context("not mounted")?["mountPath"], "/etc/metallb");
+
         let controller = &find("Deployment", "controller")?["spec"];
         assert_eq!(controller["strategy"], json!({"type": "Recreate"}));
         let pod = &controller["template"]["spec"];

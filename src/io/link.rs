@@ -3,6 +3,7 @@
 //! Subscribe, read all, then follow. Notices that the kernel had to drop are made up for by reading all again.
 //! Nothing here decides what an interface is good for; [`Link::can_announce`] does.
 
+use super::excluded::Excluded;
 use crate::net::{IfIndex, Link, Links, Mac};
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -24,11 +25,21 @@ use tracing::warn;
 /// # Errors
 /// The kernel's, from the socket or the first reading.
 pub async fn observe() -> anyhow::Result<(watch::Receiver<Links>, impl Future<Output = anyhow::Result<()>>)> {
+    observe_but(Excluded::default()).await
+}
+
+/// As [`observe`], but for those that are left alone: as if they were not there.
+///
+/// # Errors
+/// As [`observe`].
+pub async fn observe_but(
+    excluded: Excluded,
+) -> anyhow::Result<(watch::Receiver<Links>, impl Future<Output = anyhow::Result<()>>)> {
     let (connection, handle, mut notices) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).context("open a netlink socket")?;
     let mut connection = Box::pin(connection);
     let links = tokio::select! {
-        links = read_all(&handle) => links?,
+        links = read_all(&handle, &excluded) => links?,
         () = &mut connection => anyhow::bail!("the netlink socket closed"),
     };
     let (told, receiver) = watch::channel(links);
@@ -42,7 +53,7 @@ pub async fn observe() -> anyhow::Result<(watch::Receiver<Links>, impl Future<Ou
             let (message, _) = notice.context("the netlink socket closed")?;
             match message.payload {
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => {
-                    tell(&told, |links| put(links, &message));
+                    tell(&told, |links| put(links, &message, &excluded));
                 }
                 // A port that leaves its bridge is "deleted" in the bridge's family only.
                 NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) if is_plain(&message) => {
@@ -51,7 +62,7 @@ pub async fn observe() -> anyhow::Result<(watch::Receiver<Links>, impl Future<Ou
                 NetlinkPayload::Overrun(_) => {
                     warn!("the kernel dropped notices about interfaces, reading all of them again");
                     let links = tokio::select! {
-                        links = read_all(&handle) => links?,
+                        links = read_all(&handle, &excluded) => links?,
                         () = &mut connection => anyhow::bail!("the netlink socket closed"),
                     };
                     tell(&told, |old| *old = links);
@@ -72,20 +83,21 @@ fn tell(told: &watch::Sender<Links>, change: impl FnOnce(&mut Links)) {
     });
 }
 
-async fn read_all(handle: &Handle) -> anyhow::Result<Links> {
+async fn read_all(handle: &Handle, excluded: &Excluded) -> anyhow::Result<Links> {
     let messages: Vec<LinkMessage> =
         handle.link().get().execute().try_collect().await.context("list the interfaces")?;
     let mut links = Links::new();
     for message in &messages {
-        put(&mut links, message);
+        put(&mut links, message, excluded);
     }
     Ok(links)
 }
 
-fn put(links: &mut Links, message: &LinkMessage) {
-    if let Some(link) = link(message) {
-        links.insert(IfIndex(message.header.index), link);
-    }
+fn put(links: &mut Links, message: &LinkMessage, excluded: &Excluded) {
+    let Some(link) = link(message) else { return };
+    let index = IfIndex(message.header.index);
+    // an interface can get another name
+    if excluded.has(&link.name) { drop(links.remove(&index)) } else { drop(links.insert(index, link)) }
 }
 
 fn is_plain(message: &LinkMessage) -> bool {

@@ -14,6 +14,16 @@ use tokio::sync::watch;
 /// The peers that were told of each Service, in order; only Services that somebody was told of.
 pub type Services = BTreeMap<ServiceKey, Arc<[PeerName]>>;
 
+/// Where this node answers ARP and NDP for each Service; only Services that it answers for.
+pub type Layer2 = BTreeMap<ServiceKey, Arc<Answering>>;
+
+/// Where a node answers for a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answering {
+    /// The interfaces, in order; empty for all that there are.
+    pub interfaces: Vec<Arc<str>>,
+}
+
 /// Every session.
 pub type Sessions = BTreeMap<Peering, SessionState>;
 
@@ -42,6 +52,8 @@ pub struct NodeState {
 pub struct States {
     /// As [`Services`].
     pub services: watch::Receiver<Option<Arc<Services>>>,
+    /// As [`Layer2`].
+    pub layer2: watch::Receiver<Option<Arc<Layer2>>>,
     /// As [`Sessions`].
     pub sessions: watch::Receiver<Option<Arc<Sessions>>>,
     /// As [`NodeState`].

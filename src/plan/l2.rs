@@ -1,18 +1,18 @@
 //! Which node answers ARP and NDP for a Service: an election that every node computes alike.
 
-use super::{Candidate, Reason, Viewpoint};
+use super::{Candidate, Plan, Reason, Viewpoint};
 use crate::{
     config::{Config, L2Advertisement},
     names::{NodeName, PoolName},
-    net::Interfaces,
-    world::{Labels, TrafficPolicy, World, annotations},
+    net::{Interfaces, Mac},
+    world::{Endpoints, Labels, Members, TrafficPolicy, World, annotations},
 };
 use sha2::{Digest, Sha256};
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, btree_map::Entry},
     net::IpAddr,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
 };
 
 /// A node's rank for an address: SHA-256 of `node#ip`; the lowest bytes win.
@@ -26,49 +26,133 @@ static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::default);
 /// What all elections of a plan have in common.
 pub(super) struct Elections<'a> {
     me: &'a Viewpoint,
-    /// Nodes that may be elected at all, with their labels.
-    nodes: BTreeMap<&'a NodeName, &'a Labels>,
+    /// Nodes that may be elected at all.
+    nodes: BTreeMap<&'a NodeName, Standing<'a>>,
+    /// Nodes that might be, had they a live speaker.
+    absent: BTreeMap<&'a NodeName, Standing<'a>>,
     /// The advertisements of each pool.
     advertisements: BTreeMap<&'a PoolName, Vec<&'a L2Advertisement>>,
 }
 
+/// What an election has to know of a node.
+#[derive(Clone, Copy)]
+struct Standing<'a> {
+    labels: &'a Labels,
+    /// The interfaces that it can announce on; `None` where that is not known.
+    interfaces: Option<&'a BTreeMap<Arc<str>, Mac>>,
+}
+
+impl Standing<'_> {
+    /// Whether it can announce on an interface that `ads` are for here, as far as that is known.
+    fn has_interface(&self, ads: &[&L2Advertisement]) -> bool {
+        let reaches = |has: &BTreeMap<Arc<str>, Mac>| {
+            let mut here = ads.iter().filter(|ad| ad.selects_node(self.labels));
+            here.any(|ad| has.keys().any(|name| ad.interfaces.has(name)))
+        };
+        self.interfaces.is_none_or(reaches)
+    }
+}
+
+/// What nodes are judged by, for one Service.
+struct Race<'a> {
+    /// The advertisements that are for it.
+    ads: Vec<&'a L2Advertisement>,
+    /// Its endpoints, where a node needs one of its own.
+    local: Option<&'a Endpoints<'a>>,
+    /// All its addresses go where this one does.
+    first: IpAddr,
+}
+
+impl Race<'_> {
+    /// Whether a node may be elected, its interfaces aside.
+    fn admits(&self, name: &NodeName, node: &Standing<'_>) -> bool {
+        self.ads.iter().any(|ad| ad.selects_node(node.labels))
+            && self.local.is_none_or(|endpoints| endpoints.on(name))
+    }
+
+    /// The lowest is elected.
+    fn rank(&self, name: &NodeName, node: &Standing<'_>) -> impl Ord + use<> {
+        (Reverse(score(&self.ads, node.labels)), digest(name, self.first))
+    }
+
+    /// The interfaces that it is announced on by a node, those of all its advertisements there.
+    fn interfaces(&self, node: &Standing<'_>) -> Interfaces {
+        let here = self.ads.iter().filter(|ad| ad.selects_node(node.labels)).map(|ad| ad.interfaces.clone());
+        here.reduce(|a, b| a.union(&b)).unwrap_or(Interfaces::All)
+    }
+}
+
 impl<'a> Elections<'a> {
-    pub(super) fn new(
-        me: &'a Viewpoint,
-        config: &'a Config,
-        world: &'a World,
-        alive: &'a BTreeSet<NodeName>,
-    ) -> Self {
-        let nodes = alive.iter().filter_map(|name| match world.nodes.get(name) {
+    pub(super) fn new(me: &'a Viewpoint, config: &'a Config, world: &'a World, members: &'a Members) -> Self {
+        let standing = |name: &NodeName, interfaces| match world.nodes.get(name) {
             Some(node) if node.network_unavailable || node.excluded() && !me.ignore_exclude_label => None,
             // every node sees it: the next one takes over
             Some(node) if me.drains(node) => None,
-            Some(node) => Some((name, &node.labels)),
-            None => Some((name, &*NO_LABELS)),
-        });
+            Some(node) => Some(Standing { labels: &node.labels, interfaces }),
+            None => Some(Standing { labels: &NO_LABELS, interfaces }),
+        };
+        let nodes = members
+            .iter()
+            .filter_map(|(name, member)| Some((name, standing(name, member.interfaces.as_ref())?)))
+            .collect();
+        let absent = world.nodes.keys().filter(|name| !members.contains_key(*name));
+        let absent = absent.filter_map(|name| Some((name, standing(name, None)?))).collect();
         let of_pool = |(name, pool)| {
             (name, config.l2.values().map(|ad| &**ad).filter(|ad| ad.pools.has(name, pool)).collect())
         };
         let advertisements =
             config.pools.iter().map(|(name, pool)| (name, pool.as_ref())).map(of_pool).collect();
-        Self { me, nodes: nodes.collect(), advertisements }
+        Self { me, nodes, absent, advertisements }
     }
 
-    /// Adds the addresses of `candidate` to `wanted` if this node is elected.
-    pub(super) fn announce(
-        &self,
-        candidate: &Candidate<'_>,
-        wanted: &mut BTreeMap<IpAddr, Interfaces>,
-    ) -> Result<(), Reason> {
+    /// Adds the addresses of `candidate` to `plan` if this node is elected.
+    pub(super) fn announce(&self, candidate: &Candidate<'_>, plan: &mut Plan) -> Result<(), Reason> {
+        let race = self.race(candidate)?;
+        let runners = || self.nodes.iter().filter(|(name, node)| race.admits(name, node));
+        let elected = runners()
+            .filter(|(_, node)| node.has_interface(&race.ads))
+            .min_by_key(|(name, node)| race.rank(name, node));
+        let Some((winner, node)) = elected.filter(|(winner, _)| ***winner == self.me.node) else {
+            // Another one is, or should be? Who would be but for its interfaces has something to tell.
+            let lacking = runners()
+                .find(|(name, node)| ***name == self.me.node && !node.has_interface(&race.ads))
+                .filter(|(name, node)| {
+                    let rank = race.rank(name, node);
+                    runners().all(|(other, node)| other == *name || rank < race.rank(other, node))
+                });
+            return Err(match (lacking, elected) {
+                (Some((_, node)), _) => Reason::NoInterface(race.interfaces(node)),
+                (None, Some((winner, _))) => Reason::ElectedElsewhere((*winner).clone()),
+                (None, None) => Reason::NoCandidate,
+            });
+        };
+        let rank = race.rank(winner, node);
+        let before = |name: &NodeName, node| race.admits(name, node) && race.rank(name, node) < rank;
+        let owners: Vec<&NodeName> =
+            self.absent.iter().filter(|(name, node)| before(name, node)).map(|(name, _)| *name).collect();
+        let interfaces = race.interfaces(node);
+        for ip in &candidate.ips {
+            match plan.l2.entry(*ip) {
+                Entry::Vacant(entry) => {
+                    entry.insert(interfaces.clone());
+                }
+                Entry::Occupied(mut entry) => {
+                    let both = entry.get().clone().union(&interfaces);
+                    entry.insert(both);
+                }
+            }
+            if !owners.is_empty() {
+                plan.in_place_of.entry(*ip).or_default().extend(owners.iter().copied().cloned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the nodes are judged by for `candidate`, if any of them may announce it.
+    fn race<'c>(&'c self, candidate: &'c Candidate<'_>) -> Result<Race<'c>, Reason> {
         let service = candidate.service;
-        let ads: Vec<&L2Advertisement> = self
-            .advertisements
-            .get(candidate.pool)
-            .into_iter()
-            .flatten()
-            .copied()
-            .filter(|ad| ad.selects_service(&service.labels))
-            .collect();
+        let of_pool = self.advertisements.get(candidate.pool).into_iter().flatten().copied();
+        let ads: Vec<&L2Advertisement> = of_pool.filter(|ad| ad.selects_service(&service.labels)).collect();
         if ads.is_empty() {
             return Err(Reason::NoAdvertisement(candidate.pool.clone()));
         }
@@ -82,32 +166,8 @@ impl<'a> Elections<'a> {
             return Err(Reason::NoEndpoints);
         }
         let first = candidate.ips.first().copied().ok_or(Reason::NoAddress)?;
-        let elected = self
-            .nodes
-            .iter()
-            .filter(|(name, labels)| {
-                ads.iter().any(|ad| ad.selects_node(labels))
-                    && (service.traffic == TrafficPolicy::Cluster || endpoints.on(name))
-            })
-            .min_by_key(|(name, labels)| (Reverse(score(&ads, labels)), digest(name, first)));
-        let Some((winner, labels)) = elected else { return Err(Reason::NoCandidate) };
-        if **winner != self.me.node {
-            return Err(Reason::ElectedElsewhere((*winner).clone()));
-        }
-        let here = ads.iter().filter(|ad| ad.selects_node(labels)).map(|ad| ad.interfaces.clone());
-        let interfaces = here.reduce(|a, b| a.union(&b)).unwrap_or(Interfaces::All);
-        for ip in &candidate.ips {
-            match wanted.entry(*ip) {
-                Entry::Vacant(entry) => {
-                    entry.insert(interfaces.clone());
-                }
-                Entry::Occupied(mut entry) => {
-                    let both = entry.get().clone().union(&interfaces);
-                    entry.insert(both);
-                }
-            }
-        }
-        Ok(())
+        let local = (service.traffic == TrafficPolicy::Local).then_some(endpoints);
+        Ok(Race { ads, local, first })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Why a node does not announce a Service.
 
-use crate::names::{AdvertisementName, NodeName, PoolName};
+use crate::{
+    names::{AdvertisementName, NodeName, PoolName},
+    net::Interfaces,
+};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -59,6 +62,9 @@ pub enum Reason {
         "no node can announce it: none is alive, selected and, for externalTrafficPolicy Local, has an endpoint"
     )]
     NoCandidate,
+    /// This node would be elected, were it not for its interfaces.
+    #[error("the node can announce on none of the interfaces that the advertisements are for ({0})")]
+    NoInterface(Interfaces),
     /// A shared address cannot be elected by Service.
     #[error("a Service that shares its address cannot be selected by an L2Advertisement's serviceSelectors")]
     SharedWithServiceSelector,
@@ -83,6 +89,7 @@ impl Reason {
             Self::NodeDraining => "nodeDraining",
             Self::NoEndpoints => "noEndpoints",
             Self::NoLocalEndpoints => "noLocalEndpoints",
+            Self::NoInterface(_) => "noInterface",
             Self::SharedWithServiceSelector => "sharedIPWithServiceSelector",
         }
     }

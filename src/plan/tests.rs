@@ -77,9 +77,10 @@ fn peer() -> Peer {
 /// A cluster of `nodes` with one Service `default/s` on `ips`, its endpoints on `endpoints`.
 struct Case {
     frr: bool,
+    ignore_exclude_label: bool,
     config: Config,
     world: World,
-    alive: BTreeSet<NodeName>,
+    members: Members,
 }
 
 impl Case {
@@ -104,7 +105,13 @@ impl Case {
         config.l2.insert("l2".into(), Arc::new(l2()));
         config.bgp.insert("bgp".into(), Arc::new(bgp()));
         config.peers.insert("tor".into(), Arc::new(peer()));
-        Self { frr: true, config, world, alive: nodes.iter().map(|n| (*n).into()).collect() }
+        Self {
+            frr: true,
+            ignore_exclude_label: false,
+            config,
+            world,
+            members: nodes.iter().map(|n| ((*n).into(), Arc::default())).collect(),
+        }
     }
 
     fn service(&mut self) -> &mut Service {
@@ -120,7 +127,7 @@ impl Case {
             node: me.into(),
             class: Class::default(),
             frr: self.frr,
-            ignore_exclude_label: false,
+            ignore_exclude_label: self.ignore_exclude_label,
             drain_on_cordon: false,
             leave: Leave::Staying,
         }
@@ -128,7 +135,7 @@ impl Case {
 
     fn plan(&self, me: &str) -> Plan {
         let me = self.at(me);
-        plan(&me, &self.config, &self.world, &self.alive)
+        plan(&me, &self.config, &self.world, &self.members)
     }
 
     fn why(&self, me: &str, protocol: Protocol) -> Result<(), Reason> {
@@ -165,16 +172,16 @@ fn exactly_one_node_is_elected_by_the_first_address() {
     assert_eq!(case.owners(), ["iris2"]);
     assert_eq!(case.plan("iris2").l2.len(), 2, "both addresses follow the first one");
     assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::ElectedElsewhere("iris2".into())));
-    case.alive.remove("iris2");
+    case.members.remove("iris2");
     assert_eq!(case.owners(), ["iris1"]);
-    case.alive.clear();
+    case.members.clear();
     assert_eq!(case.why("iris1", Protocol::Layer2), Err(Reason::NoCandidate));
 }
 
 #[test]
 fn who_may_be_elected() {
     type Change = fn(&mut Case);
-    let changes: [(&str, Change, &[&str]); 8] = [
+    let changes: [(&str, Change, &[&str]); 15] = [
         ("nothing", |_| {}, &["iris2"]),
         ("drained", |c| c.node("iris2").drained = true, &["iris1"]),
         ("network unavailable", |c| c.node("iris2").network_unavailable = true, &["iris1"]),
@@ -216,12 +223,151 @@ fn who_may_be_elected() {
             },
             &[],
         ),
+        (
+            "node selector of one",
+            |c| {
+                c.node("iris1").labels = labels(&[("rack", "1")]);
+                let nodes = vec![selector("rack", "1")];
+                c.config.l2.insert("l2".into(), Arc::new(L2Advertisement { nodes, ..l2() }));
+            },
+            &["iris1"],
+        ),
+        (
+            "a preference of an advertisement for other nodes is none",
+            |c| {
+                c.node("iris1").labels = labels(&[("edge", "yes")]);
+                let (nodes, preferred) = (vec![selector("rack", "1")], vec![(60, selector("edge", "yes"))]);
+                c.config.l2.insert("x".into(), Arc::new(L2Advertisement { nodes, preferred, ..l2() }));
+            },
+            &["iris2"],
+        ),
+        (
+            "service selector",
+            |c| {
+                let services = vec![selector("app", "web")];
+                c.config.l2.insert("l2".into(), Arc::new(L2Advertisement { services, ..l2() }));
+            },
+            &[],
+        ),
+        (
+            "service selector of this one",
+            |c| {
+                c.service().labels = labels(&[("app", "web")]);
+                let services = vec![selector("app", "web")];
+                c.config.l2.insert("l2".into(), Arc::new(L2Advertisement { services, ..l2() }));
+            },
+            &["iris2"],
+        ),
+        ("no endpoint", |c| c.world.slices.clear(), &[]),
+        (
+            "shared with service selectors",
+            |c| {
+                c.service().labels = labels(&[("app", "web")]);
+                c.service().annotations = labels(&[("metallb.io/allow-shared-ip", "")]);
+                let services = vec![selector("app", "web")];
+                c.config.l2.insert("x".into(), Arc::new(L2Advertisement { services, ..l2() }));
+            },
+            &[],
+        ),
+        (
+            "excluded, where that is not heeded",
+            |c| {
+                c.ignore_exclude_label = true;
+                c.node("iris2").labels =
+                    labels(&[("node.kubernetes.io/exclude-from-external-load-balancers", "")]);
+            },
+            &["iris2"],
+        ),
     ];
     for (what, change, owners) in changes {
         let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1"]);
         change(&mut case);
         assert_eq!(case.owners(), owners, "{what}");
     }
+}
+
+/// Says that the interfaces of `node` are `names`.
+fn has(case: &mut Case, node: &str, names: &[&str]) {
+    let mac = crate::net::Mac([2, 0, 0, 0, 0, 1]);
+    let interfaces = Some(names.iter().map(|name| (Arc::from(*name), mac)).collect());
+    case.members.insert(node.into(), Arc::new(crate::world::Member { interfaces, ..Default::default() }));
+}
+
+fn named(names: &[&str]) -> Interfaces {
+    Interfaces::Named(names.iter().map(|name| Arc::from(*name)).collect())
+}
+
+/// The first in the election is iris2, and without it iris1.
+#[test]
+fn a_node_without_the_interface_is_passed_over() {
+    let lacks = |interfaces: &[&str]| Err(Reason::NoInterface(named(interfaces)));
+    let elected = |node: &str| Err(Reason::ElectedElsewhere(node.into()));
+    type Says = Result<(), Reason>;
+    // what it is announced on, what iris1 and iris2 have; who owns it, what each says
+    let cases: [(&[&str], Option<&[&str]>, Option<&[&str]>, &[&str], Says, Says); 8] = [
+        (&["eth1"], None, None, &["iris2"], elected("iris2"), Ok(())),
+        (&["eth1"], Some(&["eth1"]), Some(&["eth0"]), &["iris1"], Ok(()), lacks(&["eth1"])),
+        (&["eth1"], None, Some(&["eth0"]), &["iris1"], Ok(()), lacks(&["eth1"])),
+        (&["eth1"], Some(&["eth0"]), Some(&["eth0"]), &[], Err(Reason::NoCandidate), lacks(&["eth1"])),
+        (&["eth1"], Some(&["eth0"]), Some(&["eth1"]), &["iris2"], elected("iris2"), Ok(())),
+        (&["eth0", "eth1"], Some(&["eth1"]), Some(&["eth0"]), &["iris2"], elected("iris2"), Ok(())),
+        (&[], Some(&["eth1"]), Some(&["eth0"]), &["iris2"], elected("iris2"), Ok(())),
+        (&[], Some(&["eth1"]), Some(&[]), &["iris1"], Ok(()), Err(Reason::NoInterface(Interfaces::All))),
+    ];
+    for (i, (on, one, two, owners, why1, why2)) in cases.into_iter().enumerate() {
+        let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1", "iris2"]);
+        if !on.is_empty() {
+            case.config.l2.insert("l2".into(), Arc::new(L2Advertisement { interfaces: named(on), ..l2() }));
+        }
+        for (node, names) in [("iris1", one), ("iris2", two)] {
+            if let Some(names) = names {
+                has(&mut case, node, names);
+            }
+        }
+        assert_eq!(case.owners(), owners, "case {i}");
+        assert_eq!(case.why("iris1", Protocol::Layer2), why1, "case {i}");
+        assert_eq!(case.why("iris2", Protocol::Layer2), why2, "case {i}");
+    }
+}
+
+/// An advertisement counts with its interfaces where it selects the node; several count together.
+#[test]
+fn interfaces_are_those_of_the_nodes_own_advertisements() {
+    let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1"]);
+    case.node("iris1").labels = labels(&[("rack", "1")]);
+    let ad = |rack: &[&str], on: &[&str]| {
+        let nodes = rack.iter().map(|rack| selector("rack", rack)).collect();
+        Arc::new(L2Advertisement { nodes, interfaces: named(on), ..l2() })
+    };
+    case.config.l2 = BTreeMap::from([("a".into(), ad(&["1"], &["eth1"])), ("b".into(), ad(&[], &["eth2"]))]);
+    assert_eq!(case.plan("iris2").l2[&"10.20.30.1".parse::<IpAddr>().unwrap()], named(&["eth2"]));
+    has(&mut case, "iris2", &["eth1"]);
+    assert_eq!(case.why("iris2", Protocol::Layer2), Err(Reason::NoInterface(named(&["eth2"]))));
+    assert_eq!(case.plan("iris1").l2[&"10.20.30.1".parse::<IpAddr>().unwrap()], named(&["eth1", "eth2"]));
+}
+
+/// Who has no live speaker, and would come before the one that is elected.
+#[test]
+fn the_elected_node_knows_whose_place_it_takes() {
+    let ip: IpAddr = "10.0.0.1".parse().unwrap();
+    // node-b, node-a, node-c
+    let nodes = ["node-a", "node-b", "node-c"];
+    let owners = |case: &Case, me: &str| -> Option<String> {
+        let of = case.plan(me).in_place_of;
+        of.get(&ip).map(|owners| owners.iter().map(NodeName::as_str).collect::<Vec<_>>().join(" "))
+    };
+    let mut case = Case::new(&nodes, &["10.0.0.1"], &nodes);
+    assert_eq!(owners(&case, "node-b"), None, "nobody comes before it");
+    case.members.remove("node-b");
+    assert_eq!(owners(&case, "node-a").as_deref(), Some("node-b"));
+    assert_eq!(owners(&case, "node-c"), None, "it takes nobody's place");
+    case.members.remove("node-a");
+    assert_eq!(owners(&case, "node-c").as_deref(), Some("node-a node-b"));
+    case.node("node-b").drained = true;
+    assert_eq!(owners(&case, "node-c").as_deref(), Some("node-a"), "one that may not be elected");
+    case.service().traffic = TrafficPolicy::Local;
+    case.world.slices.values_mut().for_each(|slice| slice.nodes = ["node-c".into()].into());
+    assert_eq!(owners(&case, "node-c"), None, "one without an endpoint");
 }
 
 #[test]
@@ -334,8 +480,8 @@ fn a_drained_node_leaves() {
     case.node("n2").cordoned = true;
     let plan_at = |case: &Case, drain_on_cordon, leave| {
         let me = Viewpoint { drain_on_cordon, leave, ..case.at("n2") };
-        let alive = case.world.nodes.keys().cloned().collect();
-        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &alive))
+        let members = case.world.nodes.keys().map(|node| (node.clone(), Arc::default())).collect();
+        (me.drains(&case.world.nodes[&NodeName::from("n2")]), plan(&me, &case.config, &case.world, &members))
     };
     let (drains, staying) = plan_at(&case, false, Leave::Staying);
     assert!(!drains && plan_at(&case, true, Leave::Staying).0);

@@ -7,13 +7,15 @@ use crate::{
     config::{self, Config, Kind, ObjectRef, Problems},
     frr::{self, Built, Merged, Subject},
     io::{
+        members::{Fact, Stage, View},
         observe::{Change, EXTRAS, Observed, Touched},
+        states::{Answering, Layer2},
         write::{Event, Level},
     },
-    names::{NodeName, ServiceKey},
-    net::Interfaces,
+    names::ServiceKey,
+    net::{Interfaces, Links, Mac},
     plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
-    world::Labels,
+    world::{Labels, Member, Members},
 };
 use ipnet::IpNet;
 use std::{
@@ -39,6 +41,12 @@ pub(super) struct Announcer {
     /// What FRR refused, of what it was last told, and of what it is being told.
     refused: Problems,
     refusing: Problems,
+    /// The interfaces that this node can announce on; `None` while that is not known.
+    interfaces: Option<BTreeMap<Arc<str>, Mac>>,
+    /// Who is there, as the speakers' gossip has it; `None` where there is none, and who is listed is taken for alive.
+    view: Option<Arc<View>>,
+    /// What this speaker says of itself.
+    stage: Stage,
     plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
     before: Option<Arc<Plan>>,
@@ -81,6 +89,9 @@ impl Announcer {
             unfit: Problems::default(),
             refused: Problems::default(),
             refusing: Problems::default(),
+            interfaces: None,
+            view: None,
+            stage: Stage::Starting,
             plan: Arc::default(),
             before: None,
             built: None,
@@ -110,6 +121,48 @@ impl Announcer {
         self.stale |= touched.any();
     }
 
+    /// Takes in the interfaces that layer 2 has; none where it has no sockets.
+    pub(super) fn links(&mut self, links: &Links) {
+        let usable = links.values().filter(|link| link.can_announce());
+        let interfaces = usable.filter_map(|link| Some((Arc::clone(&link.name), link.mac?))).collect();
+        let interfaces = Some(interfaces);
+        self.stale |= interfaces != self.interfaces;
+        self.interfaces = interfaces;
+    }
+
+    /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
+    pub(super) fn members(&mut self, view: Arc<View>) {
+        self.stale |= self.view.as_ref() != Some(&view);
+        self.view = Some(view);
+    }
+
+    /// What the other speakers are to know.
+    pub(super) fn fact(&self) -> Fact {
+        Fact { stage: self.stage, member: self.member() }
+    }
+
+    fn member(&self) -> Arc<Member> {
+        Arc::new(Member { interfaces: self.interfaces.clone(), ..Member::default() })
+    }
+
+    /// The nodes with a live speaker; `None` when that is not known yet.
+    fn alive(&self) -> Option<Members> {
+        let Some(view) = &self.view else {
+            // who is listed is taken for alive
+            let listed = self.observed.world.nodes.keys().map(|node| (node.clone(), Arc::default()));
+            let mut members: Members = listed.collect();
+            members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
+            return Some(members);
+        };
+        if !view.settled {
+            return None;
+        }
+        let mut members = view.members.clone();
+        // the gossip may not have heard of our own interfaces yet
+        members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
+        Some(members)
+    }
+
     /// Reads the configuration objects anew.
     pub(super) fn refresh(&mut self) {
         (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
@@ -132,10 +185,9 @@ impl Announcer {
         if !self.stale || !self.observed.synced() {
             return None;
         }
+        let members = self.alive()?;
         self.stale = false;
-        // Who is listed is taken for alive.
-        let alive: BTreeSet<NodeName> = self.observed.world.nodes.keys().cloned().collect();
-        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &alive);
+        let plan = plan::plan(&self.me, &self.config, &self.observed.world, &members);
         let (model, object) = match &self.elsewhere {
             Some(elsewhere) => (None, Some(self.build_for(&elsewhere.clone(), &plan))),
             None if self.me.frr => (Some(self.build(&plan)), None),
@@ -144,6 +196,9 @@ impl Announcer {
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
+        if self.stage == Stage::Starting {
+            self.stage = Stage::Ready;
+        }
         let l2 = Arc::new(self.plan.l2.clone());
         let leaving = self.me.leave != Leave::Staying;
         let model = model.map(|model| Arc::new(frr::Model { leaving, ..model }));
@@ -306,6 +361,21 @@ impl Announcer {
         })
     }
 
+    /// Where this node answers for each Service.
+    pub(super) fn layer2(&self) -> Layer2 {
+        let known = |name: &Arc<str>| self.interfaces.as_ref().is_none_or(|all| all.contains_key(name));
+        let mut all = Layer2::new();
+        // its first address stands for it
+        for (key, _, ip) in self.announced().filter(|(_, protocol, _)| *protocol == Protocol::Layer2) {
+            let interfaces = match self.plan.l2.get(&ip) {
+                Some(Interfaces::Named(names)) => names.iter().filter(|name| known(name)).cloned().collect(),
+                Some(Interfaces::All) | None => Vec::new(),
+            };
+            all.entry(key.clone()).or_insert_with(|| Arc::new(Answering { interfaces }));
+        }
+        all
+    }
+
     /// What the last pass changed, to be asked after it was carried out: an event for each Service that this node
     /// begins to announce, a log line for each that it ceases to.
     pub(super) fn news(&mut self) -> Vec<Event> {
@@ -336,26 +406,38 @@ impl Announcer {
         protocol: Protocol,
         was: Option<&Result<(), Reason>>,
         why: &Result<(), Reason>,
-    ) -> Option<Event> {
+    ) -> Vec<Event> {
         match (was, why) {
-            (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => None,
-            (_, Ok(())) => {
-                let service = self.observed.world.services.get(key)?;
-                let message =
-                    format!("announcing from node \"{}\" with protocol \"{protocol}\"", self.me.node);
-                tracing::info!(service = %key, %protocol, "announcing");
-                let (key, uid) = (key.clone(), service.uid.clone());
-                Some(Event { key, uid, level: Level::Normal, reason: "nodeAssigned", message })
-            }
-            (Some(Err(before)), Err(reason)) if before == reason => None,
+            (Some(Ok(())), Ok(())) | (None, Err(Reason::NoAddress)) => return Vec::new(),
+            (Some(Err(before)), Err(reason)) if before == reason => return Vec::new(),
+            (_, Ok(())) => tracing::info!(service = %key, %protocol, "announcing"),
             (Some(Ok(())), Err(reason)) => {
                 tracing::info!(service = %key, %protocol, reason = reason.word(), why = %reason, "withdrawn");
-                None
             }
             (_, Err(reason)) => {
                 tracing::debug!(service = %key, %protocol, reason = reason.word(), why = %reason, "not announced");
-                None
             }
+        }
+        let Some(service) = self.observed.world.services.get(key) else { return Vec::new() };
+        let node = &self.me.node;
+        let event = |level, reason, message| {
+            let (key, uid) = (key.clone(), service.uid.clone());
+            Event { key, uid, level, reason, message }
+        };
+        match why {
+            Ok(()) => {
+                let message = format!("announcing from node \"{node}\" with protocol \"{protocol}\"");
+                vec![event(Level::Normal, "nodeAssigned", message)]
+            }
+            Err(why @ Reason::NoInterface(_)) => {
+                let failed = |ip| {
+                    let what =
+                        format!("cannot announce \"{ip}\" from node \"{node}\" with protocol \"{protocol}\"");
+                    event(Level::Warning, "announceFailed", format!("{what}: {why}"))
+                };
+                service.addresses().flatten().map(failed).collect()
+            }
+            Err(_) => Vec::new(),
         }
     }
 }

@@ -13,19 +13,23 @@ use crate::{
     api::FRRConfiguration,
     frr::{Elsewhere, Model},
     io::{
+        excluded::Excluded,
         frr::{self, Report},
         k8s,
         l2::{self, Counters, Sockets, Wanted},
         link,
+        members::{self, Fact, View},
         metrics::{Announced, Layer2Counts, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
         states::Configuration,
     },
     names::ServiceKey,
+    net::Links,
     plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
+use anyhow::Context;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -39,6 +43,8 @@ const REPORTS: usize = 256;
 enum Event {
     Changed(Change),
     Frr(Report),
+    Links,
+    Members,
     /// A drain has come to its next step.
     Drained,
     Ended(anyhow::Error),
@@ -60,11 +66,13 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
     let write_object = start_frr_k8s(&settings, client.as_ref(), &mut tasks);
     let missing = serve::start(common, Role::Speaker, client.clone(), &metrics, &mut tasks).await?;
+    let client_of_gossip = client.clone();
     let (mean, configured) = states::start(&settings, client, &metrics, &mut tasks);
     let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
-    let answer_for = start_l2(sockets, counters.clone(), &mut tasks).await?;
+    let excluded = Excluded::read(&settings.excludel2)?;
+    let (answer_for, mut links) = start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
         node: settings.node.clone(),
@@ -82,6 +90,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let elsewhere = Elsewhere { secrets: common.namespace.clone(), by_reference };
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
+    announcer.links(&links.borrow_and_update());
+    let (say, mut view) = start_gossip(&settings, client_of_gossip, &metrics, &mut tasks).await?;
+    if let Some(view) = &mut view {
+        announcer.members(Arc::clone(&view.borrow_and_update()));
+    }
     let mut departure = Departure::new(settings.drain_time);
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
@@ -90,6 +103,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
+            Ok(()) = links.changed() => Event::Links,
+            Some(()) = changed(&mut view) => Event::Members,
             () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
@@ -125,6 +140,12 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     }
                 }
             }
+            Event::Links => announcer.links(&links.borrow_and_update()),
+            Event::Members => {
+                if let Some(view) = &mut view {
+                    announcer.members(Arc::clone(&view.borrow_and_update()));
+                }
+            }
             Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
@@ -147,8 +168,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             tokio::task::yield_now().await;
             announcer.news().into_iter().for_each(|event| events.publish(event));
             means.announced = metrics.announced(announcer.announced().map(announced).collect());
+            means.layer2 = Arc::new(announcer.layer2());
             means.plan = announcer.plan();
         }
+        // Only after what was decided is on its way: who says that he is ready answers.
+        send_if_new(&say, announcer.fact());
         let mut waiting = serve::waiting_for(&announcer.observed);
         if let Some(model) = run_frr.borrow().as_deref() {
             waiting.extend(serve::waiting_for_frr(&away, model));
@@ -182,24 +206,79 @@ fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> 
     }
 }
 
-/// Layer 2 among `tasks`. Without sockets the node can still speak BGP.
+/// Layer 2 among `tasks`, and the interfaces that it has. Without sockets it has none, and the node can still speak
+/// BGP.
 async fn start_l2(
     sockets: anyhow::Result<Sockets>,
+    excluded: Excluded,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<watch::Sender<Wanted>> {
+) -> anyhow::Result<(watch::Sender<Wanted>, watch::Receiver<Links>)> {
     let (answer_for, wanted) = watch::channel(Wanted::default());
     match sockets {
         Ok(sockets) => {
-            let (links, follow) = link::observe().await?;
+            let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive(sockets, wanted, links, counters));
+            tasks.spawn(l2::drive(sockets, wanted, links.clone(), counters));
+            Ok((answer_for, links))
         }
         Err(fault) => {
             tracing::error!(fault = format!("{fault:#}"), "no ARP or NDP from this node, BGP only");
+            Ok((answer_for, watch::channel(Links::new()).1))
         }
     }
-    Ok(answer_for)
+}
+
+/// The speakers' gossip among `tasks`, where there is one: what to say, and who is there.
+async fn start_gossip(
+    settings: &settings::Speaker,
+    client: Option<kube::Client>,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<(watch::Sender<Fact>, Option<watch::Receiver<Arc<View>>>)> {
+    let (say, said) = watch::channel(Fact::default());
+    let Some(gossip) = &settings.gossip else {
+        tracing::info!("no gossip among the speakers: every Node is taken for one with a live speaker");
+        return Ok((say, None));
+    };
+    let peers = match (&gossip.others, client) {
+        (settings::Others::Named(hosts), _) => members::Peers::Named(hosts.clone()),
+        (settings::Others::Pods(labels), Some(client)) => {
+            let namespace = settings.common.namespace.clone();
+            members::Peers::Pods { client, namespace, labels: labels.clone() }
+        }
+        (settings::Others::Pods(_), None) => anyhow::bail!("there is no API to ask for Pods"),
+    };
+    let seal = match &gossip.key_dir {
+        Some(dir) => members::Seal::read(dir).context("the key of the speakers' gossip")?,
+        None => {
+            tracing::warn!(
+                "the speakers' gossip is not sealed (--ml-secret-key-path): who reaches its port is believed"
+            );
+            members::Seal::open()
+        }
+    };
+    let setup = members::Setup {
+        node: settings.node.clone(),
+        bind: gossip.bind,
+        port: gossip.port,
+        peers,
+        seal,
+        pace: gossip.pace,
+        counts: metrics.members.clone(),
+    };
+    let (view, task) = members::join(setup, said).await?;
+    tasks.spawn(task);
+    Ok((say, Some(view)))
+}
+
+/// Waits for another view; for ever where there is none.
+async fn changed(view: &mut Option<watch::Receiver<Arc<View>>>) -> Option<()> {
+    match view {
+        // when it is gone its task says why
+        Some(view) => view.changed().await.ok(),
+        None => None,
+    }
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

@@ -11,7 +11,7 @@ use crate::{
         k8s::states::{self as objects, Writer},
         metrics::{Announced, Metrics, PoolUse, Shown},
         settings::{Common, Source, Speaker},
-        states::{Configuration, NodeState, Services, SessionState, Sessions, States},
+        states::{Configuration, Layer2, NodeState, Services, SessionState, Sessions, States},
     },
     names::{PeerName, PoolName},
     net::{Family, prefix_of},
@@ -51,6 +51,8 @@ const CONFIG_MAX: usize = 512 * 1024;
 pub(super) struct Meaning {
     /// What this node announces.
     pub(super) plan: Arc<Plan>,
+    /// Where it answers on its links.
+    pub(super) layer2: Arc<Layer2>,
     /// The addresses, by Service.
     pub(super) announced: Arc<[Announced]>,
     /// How often FRR has taken lines.
@@ -66,6 +68,7 @@ impl PartialEq for Meaning {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.plan, &other.plan)
             && Arc::ptr_eq(&self.announced, &other.announced)
+            && Arc::ptr_eq(&self.layer2, &other.layer2)
             && self.applied == other.applied
             && (&self.conversion, &self.reload) == (&other.conversion, &other.reload)
     }
@@ -74,6 +77,7 @@ impl PartialEq for Meaning {
 /// Everything that is said, where it goes in.
 struct Saying {
     services: watch::Sender<Option<Arc<Services>>>,
+    layer2: watch::Sender<Option<Arc<Layer2>>>,
     sessions: watch::Sender<Option<Arc<Sessions>>>,
     frr: watch::Sender<Option<Arc<NodeState>>>,
 }
@@ -89,8 +93,9 @@ pub(super) fn start(
     let (configured, configuration) = watch::channel(None);
     let ((services, a), (sessions, b), (frr, c)) =
         (watch::channel(None), watch::channel(None), watch::channel(None));
-    let states = States { services: a, sessions: b, frr: c };
-    let saying = Saying { services, sessions, frr };
+    let (layer2, d) = watch::channel(None);
+    let states = States { services: a, sessions: b, frr: c, layer2: d };
+    let saying = Saying { services, layer2, sessions, frr };
     let (expect, meant) = watch::channel(Arc::new(Meant::new()));
     let (show, seen) = watch::channel(Arc::new(Seen::default()));
     if let Some(dir) = settings.frr_vty_dir.clone() {
@@ -133,6 +138,7 @@ async fn write(
     let (configured, forward) = single(configuration);
     writers.spawn(forward);
     writers.spawn(objects::run::<objects::ServiceBgp>(client.clone(), writer.clone(), states.services));
+    writers.spawn(objects::run::<objects::ServiceL2>(client.clone(), writer.clone(), states.layer2));
     writers.spawn(objects::run::<objects::BgpSession>(client.clone(), writer.clone(), states.sessions));
     writers.spawn(objects::run::<objects::Frr>(client.clone(), writer.clone(), frr));
     writers.spawn(objects::run::<objects::Configured>(client, writer, configured));
@@ -265,6 +271,7 @@ async fn say(
         let told_anew = last.told != now.told || !last.looked;
         last = now;
         if let Some(means) = means {
+            super::serve::send_if_new(&saying.layer2, Some(Arc::clone(&means.layer2)));
             let replanned = !Arc::ptr_eq(&planned, &means.plan);
             if replanned {
                 planned = means.plan.clone();

@@ -49,6 +49,7 @@ pub(crate) fn before(row: &Row, number: u8, node: &str) -> Vec<Value> {
             Part::Slice,
             match row.outcome {
                 Outcome::Reply => Part::L2Advertisement,
+                _ if row.resource.starts_with("servicel2") => Part::L2Advertisement,
                 _ => Part::Advertisement,
             },
         ]);

@@ -6,7 +6,7 @@
 
 use super::{STATUS, replace};
 use crate::{
-    io::states::{NodeState, Services, Sessions, States},
+    io::states::{Answering, Layer2, NodeState, Services, Sessions, States},
     names::{NodeName, PeerName, Word},
 };
 use serde_json::{Value, json};
@@ -22,11 +22,12 @@ const PACE: Duration = Duration::from_secs(1);
 /// When the thread that writes panicked.
 pub async fn run(dir: &Path, node: NodeName, states: States) -> anyhow::Result<()> {
     let dir = dir.join(STATUS).join("nodes").join(node.as_str());
-    let States { mut services, mut sessions, mut frr } = states;
+    let States { mut services, mut layer2, mut sessions, mut frr } = states;
     let mut failing = false;
     loop {
         let texts = [
             ("services", services.borrow_and_update().as_ref().map(|all| Text::Services(all.clone()))),
+            ("layer2", layer2.borrow_and_update().as_ref().map(|all| Text::Layer2(all.clone()))),
             ("sessions", sessions.borrow_and_update().as_ref().map(|all| Text::Sessions(all.clone()))),
             ("frr", frr.borrow_and_update().as_ref().map(|state| Text::Frr(state.clone()))),
         ];
@@ -50,6 +51,7 @@ pub async fn run(dir: &Path, node: NodeName, states: States) -> anyhow::Result<(
         }
         tokio::select! {
             changed = services.changed() => if changed.is_err() { return gone().await },
+            changed = layer2.changed() => if changed.is_err() { return gone().await },
             changed = sessions.changed() => if changed.is_err() { return gone().await },
             changed = frr.changed() => if changed.is_err() { return gone().await },
         }
@@ -63,6 +65,7 @@ async fn gone() -> anyhow::Result<()> {
 
 enum Text {
     Services(Arc<Services>),
+    Layer2(Arc<Layer2>),
     Sessions(Arc<Sessions>),
     Frr(Arc<NodeState>),
 }
@@ -77,6 +80,15 @@ impl Text {
                     let peers: Vec<&str> = peers.iter().map(PeerName::as_str).collect();
                     json!({"serviceNamespace": key.namespace.as_str(), "serviceName": &*key.name, "node": node,
                         "peers": peers})
+                };
+                all.iter().map(item).collect()
+            }
+            Self::Layer2(all) => {
+                let item = |(key, at): (&crate::names::ServiceKey, &Arc<Answering>)| {
+                    let interfaces: Vec<Value> =
+                        at.interfaces.iter().map(|name| json!({"name": name})).collect();
+                    json!({"serviceNamespace": key.namespace.as_str(), "serviceName": &*key.name, "node": node,
+                        "interfaces": interfaces})
                 };
                 all.iter().map(item).collect()
             }
@@ -134,6 +146,12 @@ mod tests {
         );
         write(&path, &Text::Services(Arc::default()).yaml(&"n1".into())).unwrap();
         assert!(!path.exists());
+        let at = Answering { interfaces: vec!["eth0".into()] };
+        let layer2 = Text::Layer2(Arc::new([(ServiceKey::new("ns", "a"), Arc::new(at))].into()));
+        assert_eq!(
+            layer2.yaml(&"n1".into()),
+            "- {\"interfaces\":[{\"name\":\"eth0\"}],\"node\":\"n1\",\"serviceName\":\"a\",\"serviceNamespace\":\"ns\"}\n"
+        );
         let peering = Peering { vrf: None, neighbor: Neighbor::Address("fd00::1".parse().unwrap()) };
         let state = SessionState { bgp: "Idle".into(), bfd: "N/A".into() };
         let sessions = Text::Sessions(Arc::new([(peering, state)].into()));

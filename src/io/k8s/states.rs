@@ -6,7 +6,7 @@
 
 mod kinds;
 
-pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp};
+pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp, ServiceL2};
 
 use super::{brief, raw::Raw};
 use crate::{io::states::after, names::NodeName};
@@ -119,6 +119,11 @@ pub trait Kind: Send + Sync + 'static {
     fn metadata(writer: &Writer, key: &Self::Key) -> Value;
     /// `status`.
     fn status(writer: &Writer, key: &Self::Key, body: &Self::Body) -> Value;
+    /// Whether it is this writer's word, among those of [`Self::selection`]. Whoever has something to say about a key
+    /// deletes what others said.
+    fn is_mine(_: &Writer, _: &Value) -> bool {
+        true
+    }
     /// What an object is about, and what it says.
     fn read(object: &Value) -> Option<(Self::Key, Option<Self::Body>)>;
 }
@@ -138,6 +143,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
     };
     let mut events = pin!(watcher(api.clone(), K::selection(&writer)));
     let mut keeper = Keeper::<K> {
+        writer: writer.clone(),
         there: BTreeMap::new(),
         seen: BTreeSet::new(),
         listed: false,
@@ -212,6 +218,7 @@ async fn until(deadline: Option<Instant>) {
 struct There<B> {
     name: Box<str>,
     version: u64,
+    mine: bool,
     body: Option<B>,
 }
 
@@ -223,6 +230,7 @@ enum Act<B> {
 }
 
 struct Keeper<K: Kind> {
+    writer: Writer,
     /// One for each key, as a rule, and thousands of keys.
     there: BTreeMap<K::Key, Vec<There<K::Body>>>,
     /// What a listing has shown so far.
@@ -302,7 +310,8 @@ impl<K: Kind> Keeper<K> {
             Some(known) => (known.version, known.body) = (version, body),
             None => {
                 objects.reserve_exact(1);
-                objects.push(There { name: name.into(), version, body });
+                let mine = K::is_mine(&self.writer, &object.object);
+                objects.push(There { name: name.into(), version, mine, body });
             }
         }
         Some(key)
@@ -330,10 +339,14 @@ impl<K: Kind> Keeper<K> {
     }
 
     fn act(&self, key: &K::Key, wanted: Option<&K::Body>) -> Option<Act<K::Body>> {
-        let mut objects = self.there.get(key).into_iter().flatten();
+        let all = || self.there.get(key).into_iter().flatten();
+        let mut objects = all().filter(|there| there.mine);
         match (wanted, objects.next()) {
             (None, _) | (Some(_), None) if !K::OURS => None,
             (None, first) => first.map(|there| Act::Delete(there.name.to_string())),
+            (Some(_), _) if let Some(other) = all().find(|there| !there.mine) => {
+                Some(Act::Delete(other.name.to_string()))
+            }
             (Some(_), None) => Some(Act::Make),
             (Some(body), Some(there)) => match objects.next() {
                 Some(twin) if K::OURS => Some(Act::Delete(twin.name.to_string())),
@@ -525,3 +538,6 @@ async fn carry_out(api: &Api<Raw>, request: Request) -> Result<Option<Raw>, Faul
         Ok(Err(fault)) => Err(Fault::Failed(brief(&fault))),
     }
 }
+
+#[cfg(test)]
+mod tests;

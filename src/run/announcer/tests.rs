@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     io::observe::Role,
-    world::{Class, Node},
+    world::{Class, Ingress, Node, Service},
 };
 use serde_json::json;
 
@@ -151,4 +151,95 @@ fn a_speaker_of_a_node_that_is_not_there_says_so_and_goes_on() {
         problems.iter().any(|problem| problem.starts_with("Node n: there is no such Node")),
         "{problems:?}"
     );
+}
+
+fn service(ips: &[&str]) -> Change {
+    let service = Service {
+        load_balancer: true,
+        uid: "u".into(),
+        families: vec![crate::net::Family::V4],
+        ingress: ips.iter().map(|ip| Ingress::Ip((*ip).into())).collect(),
+        ..Service::default()
+    };
+    Change::Service(ServiceKey::new("ns", "s"), Some(Box::new(service)))
+}
+
+fn link(name: &str) -> crate::net::Link {
+    let mac = Some(Mac([2, 0, 0, 0, 0, 1]));
+    crate::net::Link {
+        name: name.into(),
+        mac,
+        up: true,
+        enslaved: false,
+        broadcast: true,
+        carrier_changes: 0,
+    }
+}
+
+/// A speaker of node `n` with one Service on `eth1`.
+fn on_eth1() -> Announcer {
+    let mut announcer = announcer(false);
+    let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["192.0.2.0/24"]}});
+    announcer.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
+    let ad = json!({"metadata": {"name": "l2"}, "spec": {"interfaces": ["eth1", "eth9"]}});
+    announcer.observe(Change::L2Advertisement("l2".into(), serde_json::from_value(ad).unwrap()));
+    announcer.observe(service(&["192.0.2.7"]));
+    let key = ServiceKey::new("ns", "s");
+    let slice = crate::world::Slice { usable: true, ..Default::default() };
+    announcer.observe(Change::Slice("ns".into(), "s-1".into(), Some((key, slice))));
+    announcer
+}
+
+fn links(names: &[&str]) -> Links {
+    let numbers = (1..).map(crate::net::IfIndex);
+    numbers.zip(names).map(|(number, name)| (number, link(name))).collect()
+}
+
+/// The interface goes: an event that others look for. It comes back: announced again, and its state says where.
+#[test]
+fn an_interface_that_is_missing_is_told() {
+    let mut announcer = on_eth1();
+    announcer.links(&links(&["eth0", "eth1"]));
+    announcer.decide().unwrap();
+    assert!(announcer.news().is_empty(), "the first pass is no news");
+    let key = ServiceKey::new("ns", "s");
+    let interfaces = |announcer: &Announcer| announcer.layer2().get(&key).map(|at| at.interfaces.clone());
+    assert_eq!(interfaces(&announcer), Some(vec!["eth1".into()]), "eth9 is not there");
+    announcer.links(&links(&["eth0", "eth1"]));
+    assert!(announcer.decide().is_none(), "nothing has changed");
+
+    announcer.links(&links(&["eth0"]));
+    announcer.decide().unwrap();
+    let [event] = &announcer.news()[..] else { panic!("not one event") };
+    assert_eq!((event.level, event.reason), (Level::Warning, "announceFailed"));
+    assert_eq!(
+        event.message,
+        "cannot announce \"192.0.2.7\" from node \"n\" with protocol \"layer2\": the node can announce on none of \
+         the interfaces that the advertisements are for (eth1, eth9)"
+    );
+    assert_eq!((interfaces(&announcer), announcer.announced().count()), (None, 0));
+
+    announcer.links(&links(&["eth0", "eth9"]));
+    announcer.decide().unwrap();
+    let [event] = &announcer.news()[..] else { panic!("not one event") };
+    assert_eq!((event.level, event.reason), (Level::Normal, "nodeAssigned"));
+    assert_eq!(event.message, "announcing from node \"n\" with protocol \"layer2\"");
+    assert_eq!(interfaces(&announcer), Some(vec!["eth9".into()]));
+}
+
+/// Both families have an event of their own when the interface is missing, and none twice.
+#[test]
+fn every_address_has_its_event() {
+    let mut announcer = on_eth1();
+    announcer.observe(service(&["192.0.2.7", "192.0.2.8"]));
+    announcer.links(&links(&["eth1"]));
+    announcer.decide().unwrap();
+    announcer.links(&Links::new());
+    announcer.decide().unwrap();
+    let messages: Vec<String> = announcer.news().into_iter().map(|event| event.message).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].contains("192.0.2.7") && messages[1].contains("192.0.2.8"), "{messages:?}");
+    announcer.observe(Change::Node("other".into(), Some(Node::default())));
+    announcer.decide().unwrap();
+    assert!(announcer.news().is_empty());
 }

@@ -5,7 +5,7 @@ use crate::{
     api,
     config::Neighbor,
     frr::show::{DEFAULT, Peering},
-    io::states::{Configuration, NodeState, SessionState},
+    io::states::{Answering, Configuration, NodeState, SessionState},
     names::{PeerName, PoolName, ServiceKey, Word},
 };
 use kube::{api::ApiResource, runtime::watcher};
@@ -63,6 +63,51 @@ impl Kind for ServiceBgp {
         let peers = object.pointer("/status/peers").and_then(Value::as_array);
         let peers = peers.map(|peers| peers.iter().filter_map(Value::as_str).map(PeerName::from).collect());
         Some((key, peers))
+    }
+}
+
+/// Who answers for a Service on the links: one object for each, whoever wrote it. A node that answers deletes those of
+/// others, since one that died cannot.
+#[derive(Debug)]
+pub enum ServiceL2 {}
+
+impl Kind for ServiceL2 {
+    type Key = ServiceKey;
+    type Body = Arc<Answering>;
+
+    fn resource() -> ApiResource {
+        ApiResource::erase::<api::ServiceL2Status>(&())
+    }
+
+    fn selection(_: &Writer) -> watcher::Config {
+        watcher::Config::default()
+    }
+
+    fn metadata(writer: &Writer, key: &ServiceKey) -> Value {
+        let [namespace, name] = SERVICE;
+        json!({"generateName": "l2-", "labels": {
+            NODE: writer.node.as_str(), namespace: key.namespace.as_str(), name: &*key.name}})
+    }
+
+    fn status(writer: &Writer, key: &ServiceKey, body: &Self::Body) -> Value {
+        let interfaces: Vec<Value> = body.interfaces.iter().map(|name| json!({"name": name})).collect();
+        json!({"node": writer.node.as_str(), "serviceName": &*key.name,
+            "serviceNamespace": key.namespace.as_str(), "interfaces": interfaces})
+    }
+
+    fn is_mine(writer: &Writer, object: &Value) -> bool {
+        label(object, NODE) == Some(writer.node.as_str())
+    }
+
+    fn read(object: &Value) -> Option<(ServiceKey, Option<Self::Body>)> {
+        let [namespace, name] = SERVICE;
+        let key = ServiceKey::new(label(object, namespace)?, label(object, name)?);
+        let interfaces = || {
+            let all = object.pointer("/status/interfaces").and_then(Value::as_array);
+            all.into_iter().flatten().filter_map(|one| Some(one.get("name")?.as_str()?.into())).collect()
+        };
+        let said = object.get("status").is_some();
+        Some((key, said.then(|| Arc::new(Answering { interfaces: interfaces() }))))
     }
 }
 
