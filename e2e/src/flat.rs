@@ -142,6 +142,21 @@ impl Flat {
         pod::lay(&self.fabric, &self.ways)
     }
 
+    /// Makes a Service for each of these addresses, `<name>-<number>`, with no way to any pod.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn serve_many(&self, name: &str, ips: &[IpAddr]) -> Result<()> {
+        let mut all = Vec::new();
+        for (number, ip) in ips.iter().enumerate() {
+            let mut service = Service::new(&format!("{name}-{number}"), POOL, &self.fabric);
+            service.families.retain(|family| ip.is_ipv4() == (*family == Family::V4));
+            self.manifests.allot(&service.name, POOL, &[*ip])?;
+            all.push(service.yaml(&self.fabric));
+        }
+        self.manifests.put(&format!("services-{name}"), &all.join("---\n"))
+    }
+
     /// Removes a Service.
     ///
     /// # Errors
