@@ -4,13 +4,14 @@ SERVICES ?= 5000
 PEERS ?= 2
 EDITS ?= 1000
 VIPS ?= 10000
+KILLS ?= 50
 FRAMES ?= 1000000
 SEED ?= 1
 KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-arp bench-edits bench-install fuzz crds manifests golden fmt release
+.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-arp bench-edits bench-install bench-takeover fuzz crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -77,6 +78,9 @@ bench-arp: setup release ## ARP answered for many addresses, beside the kernel's
 
 bench-edits: setup build ## random edits against a real FRR: dropped sessions, stray withdrawals, the final state
 	@target/debug/bench edits --edits $(EDITS)
+
+bench-takeover: setup release ## dead nodes, healed partitions and planned hand-overs on a flat segment
+	@FERROLB_BIN_DIR=target/release target/release/bench takeover --kills $(KILLS)
 
 bench-install: setup build ## an installation's life on real nodes: first address, failed requests, memory
 	@sh e2e/cluster/build.sh > /dev/null

@@ -4,6 +4,7 @@ pub mod announce;
 pub mod arp;
 pub mod edits;
 pub mod install;
+pub mod takeover;
 
 mod cpu;
 mod memory;
