@@ -31,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const QUIET: Duration = Duration::from_millis(1500);
 
 /// The addresses of a test's Service, one of each family.
-fn addresses(host: u8) -> [IpAddr; 2] {
-    [format!("172.30.0.{host}").parse(), format!("fd00:30::{host}").parse()].map(|ip| ip.unwrap())
+fn addresses(host: u8) -> Result<[IpAddr; 2]> {
+    Ok([format!("172.30.0.{host}").parse()?, format!("fd00:30::{host}").parse()?])
 }
 
 /// The nodes in the order in which they would be elected for `ip`, each with its hardware address.

@@ -9,7 +9,7 @@ use crate::{PAUSE, QUIET, TAKEOVER, addresses, assert_not_doubled, lab, served};
 /// Parts the node at this place of the election's order from the others, and heals; `host` is the Service's.
 fn parted(host: u8, name: &str, place: usize) -> Result<()> {
     let mut lab = lab()?;
-    let ips = addresses(host);
+    let ips = addresses(host)?;
     let (near, far) = (lab.watch(false, &ips, PAUSE)?, lab.watch(true, &ips, PAUSE)?);
     let order = served(&mut lab, name, &ips, &near)?;
     let (alone, alone_mac) = order.get(place).context("too few nodes")?;

@@ -11,7 +11,7 @@ use crate::{PAUSE, QUIET, TAKEOVER, addresses, assert_not_doubled, lab, served};
 #[test]
 fn a_killed_speaker_is_replaced() -> Result<()> {
     let mut lab = lab()?;
-    let ips = addresses(201);
+    let ips = addresses(201)?;
     let watch = lab.watch(false, &ips, PAUSE)?;
     let order = served(&mut lab, "killed", &ips, &watch)?;
     let [(elected, mac), (_, next), ..] = order.as_slice() else { return Ok(()) };
@@ -41,7 +41,7 @@ fn a_killed_speaker_is_replaced() -> Result<()> {
 #[test]
 fn a_dead_node_is_replaced() -> Result<()> {
     let mut lab = lab()?;
-    let ips = addresses(202);
+    let ips = addresses(202)?;
     let watch = lab.watch(false, &ips, PAUSE)?;
     let order = served(&mut lab, "dead", &ips, &watch)?;
     let [(elected, mac), (_, next), ..] = order.as_slice() else { return Ok(()) };
@@ -69,7 +69,7 @@ fn a_dead_node_is_replaced() -> Result<()> {
 #[test]
 fn a_flapping_link_never_leaves_two() -> Result<()> {
     let mut lab = lab()?;
-    let ips = addresses(203);
+    let ips = addresses(203)?;
     let watch = lab.watch(false, &ips, PAUSE)?;
     let order = served(&mut lab, "flapping", &ips, &watch)?;
     let [(elected, mac), (_, next), ..] = order.as_slice() else { return Ok(()) };
