@@ -11,6 +11,7 @@ pub mod http;
 pub mod k8s;
 pub mod l2;
 pub mod link;
+pub mod members;
 pub mod metrics;
 pub mod observe;
 pub mod settings;

@@ -11,6 +11,7 @@ pub use frr::{Frr, Shown};
 use crate::{
     config::{Kind, Problems},
     frr::Daemon,
+    io::members::Counts,
     names::{NodeName, PoolName, ServiceKey},
     net::Capacity,
     plan::Protocol,
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub update_errors: Counter,
     /// Events that were dropped.
     pub events_dropped: Counter,
+    /// The speakers' gossip.
+    pub members: Counts,
     /// Lines that FRR took.
     pub frr_lines_applied: Counter,
     /// Lines that FRR refused.
@@ -154,6 +157,7 @@ impl Metrics {
         let state = Arc::new(Mutex::new(State::default()));
         let (mut frr_lines_applied, mut frr_lines_refused) = (Counter::default(), Counter::default());
         let mut frr_drift = Counter::default();
+        let mut members = Counts::default();
         match of {
             Of::Controller => r.register_collector(Box::new(Pools(Arc::clone(&state)))),
             Of::Speaker(node) => {
@@ -166,6 +170,19 @@ impl Metrics {
                     "ferrolb_frr_drift_total",
                     "Times that FRR was found changed by somebody else, and put right",
                 );
+                members = Counts {
+                    others: gauge(r, "ferrolb_members_others", "Other speakers that are alive"),
+                    refused: counter(
+                        r,
+                        "ferrolb_members_refused_total",
+                        "Datagrams to the gossip's port that were not sealed with our key",
+                    ),
+                    misunderstood: counter(
+                        r,
+                        "ferrolb_members_misunderstood_total",
+                        "Datagrams of the gossip that made no sense",
+                    ),
+                };
                 lock(&state).node = Some(node);
                 r.register_collector(Box::new(Announcements(Arc::clone(&state))));
                 r.register_collector(Box::new(frr::Sessions(Arc::clone(&state))));
@@ -176,6 +193,7 @@ impl Metrics {
             updates,
             update_errors,
             events_dropped,
+            members,
             frr_lines_applied,
             frr_lines_refused,
             frr_drift,
@@ -431,6 +449,8 @@ mod tests {
             claims_of_strangers: 0,
         }));
         metrics.frr_lines_applied.inc();
+        metrics.members.others.set(2);
+        metrics.members.refused.inc();
         metrics.frr_up(Daemon::Bgp, true);
         metrics.frr_up(Daemon::Bfd, false);
         let text = metrics.text();
@@ -447,6 +467,9 @@ mod tests {
             "ferrolb_frr_lines_applied_total 1",
             "ferrolb_frr_lines_refused_total 0",
             "ferrolb_frr_drift_total 0",
+            "ferrolb_members_others 2",
+            "ferrolb_members_refused_total 1",
+            "ferrolb_members_misunderstood_total 0",
             "ferrolb_frr_up{daemon=\"bgpd\"} 1",
             "ferrolb_frr_up{daemon=\"bfdd\"} 0",
         ] {

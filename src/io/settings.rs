@@ -5,6 +5,7 @@
 //! and listed in [`Common::ineffective`]. The only place that reads the environment.
 
 mod flags;
+mod gossip;
 
 use super::files::naming;
 use crate::{config::Kind, frr, names::NodeName};
@@ -14,6 +15,7 @@ use ipnet::IpNet;
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock, time::Duration};
 
 pub use flags::{LogLevel, TlsVersion};
+pub use gossip::{Gossip, Others};
 
 /// Where a Pod finds its namespace.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -51,6 +53,8 @@ pub struct Speaker {
     pub frr_k8s: Option<FrrK8s>,
     /// What no BGP neighbour may tell us.
     pub always_block: Vec<IpNet>,
+    /// How the speakers know who of them is alive; `None` where every Node is taken for alive.
+    pub gossip: Option<Gossip>,
     /// The file that says which interfaces layer 2 leaves alone.
     pub excludel2: PathBuf,
 }
@@ -211,11 +215,6 @@ impl Speaker {
             )
         })?;
         naming::name(Kind::Node, &node).map_err(|fault| Stop::new(format!("the node's name: {fault}")))?;
-        for variable in ["METALLB_ML_BIND_ADDR", "METALLB_ML_SECRET_KEY_PATH"] {
-            if env(from, variable).is_some() {
-                ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
-            }
-        }
         let frr_log = match env(from, "FRR_LOGGING_LEVEL") {
             None => frr_log(flags.common.log_level),
             Some(word) => frr::LogLevel::named(&word).ok_or_else(|| {
@@ -223,6 +222,7 @@ impl Speaker {
                 Stop::new(format!("FRR_LOGGING_LEVEL: {word:?} is none of {words}"))
             })?,
         };
+        let gossip = gossip::read(flags.gossip, flags.common.manifests.is_some(), from)?;
         let external =
             flags.frrk8s_external || matches!(kind, Some(BgpType::FrrK8s | BgpType::FrrK8sExternal));
         let passthrough = flags.frrk8s_secret_passthrough;
@@ -254,6 +254,7 @@ impl Speaker {
             frr_log,
             frr_k8s: frr_k8s.map(|namespace| FrrK8s { namespace, passthrough }),
             always_block: flags.always_block.unwrap_or_default(),
+            gossip,
             excludel2: flags.excludel2_config,
             common,
         })
@@ -284,11 +285,6 @@ const LATER: &[&str] = &[
     "pprof-bind-address",
     "tls-cipher-suites",
     "tls-curve-preferences",
-    "ml-bindaddr",
-    "ml-bindport",
-    "ml-labels",
-    "ml-secret-key-path",
-    "ml-wan-config",
 ];
 
 /// Accepted, and without effect for good.

@@ -10,6 +10,7 @@ use crate::{
     frr::{self, Built, Merged, Subject},
     io::{
         l2::Claims,
+        members::{Fact, Stage, View},
         observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
     },
@@ -49,6 +50,12 @@ pub(super) struct Announcer {
     stations: BTreeMap<NodeName, BTreeSet<Mac>>,
     /// What others claim of the addresses that this node answers for.
     claims: Claims,
+    /// Who is there, as the speakers' gossip has it; `None` where there is none, and who is listed is taken for alive.
+    view: Option<Arc<View>>,
+    /// Who said that it goes, and has not come back: nobody that is cut off.
+    departed: BTreeSet<NodeName>,
+    /// What this speaker says of itself.
+    stage: Stage,
     plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
     before: Option<Arc<Plan>>,
@@ -96,6 +103,9 @@ impl Announcer {
             interfaces: None,
             stations: BTreeMap::new(),
             claims: Claims::default(),
+            view: None,
+            departed: BTreeSet::new(),
+            stage: Stage::Starting,
             plan: Arc::default(),
             before: None,
             built: None,
@@ -125,6 +135,41 @@ impl Announcer {
         self.stale |= touched.any();
     }
 
+    /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
+    pub(super) fn members(&mut self, view: Arc<View>) {
+        self.stale |= self.view.as_ref() != Some(&view);
+        self.departed.extend(view.leaving.iter().cloned());
+        self.departed.retain(|node| !view.members.contains_key(node));
+        self.view = Some(view);
+    }
+
+    /// What the other speakers are to know.
+    pub(super) fn fact(&self) -> Fact {
+        Fact { stage: self.stage, member: self.member() }
+    }
+
+    fn member(&self) -> Arc<Member> {
+        Arc::new(Member { interfaces: self.interfaces.clone(), ..Member::default() })
+    }
+
+    /// The nodes with a live speaker; `None` when that is not known yet.
+    fn alive(&self) -> Option<Members> {
+        let Some(view) = &self.view else {
+            // who is listed is taken for alive
+            let listed = self.observed.world.nodes.keys().map(|node| (node.clone(), Arc::default()));
+            let mut members: Members = listed.collect();
+            members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
+            return Some(members);
+        };
+        if !view.settled {
+            return None;
+        }
+        let mut members = view.members.clone();
+        // the gossip may not have heard of our own interfaces yet
+        members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
+        Some(members)
+    }
+
     /// Reads the configuration objects anew.
     pub(super) fn refresh(&mut self) {
         (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
@@ -147,13 +192,8 @@ impl Announcer {
         if !self.stale || !self.observed.synced() {
             return None;
         }
+        let members = self.alive()?;
         self.stale = false;
-        // Who is listed is taken for alive.
-        let listed = self.observed.world.nodes.keys().map(|node| {
-            let interfaces = self.interfaces.clone().filter(|_| *node == self.me.node);
-            (node.clone(), Arc::new(Member { interfaces, ..Member::default() }))
-        });
-        let members: Members = listed.collect();
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &members);
         let (model, object) = match &self.elsewhere {
             Some(elsewhere) => (None, Some(self.build_for(&elsewhere.clone(), &plan))),
@@ -163,6 +203,9 @@ impl Announcer {
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
+        if self.stage == Stage::Starting {
+            self.stage = Stage::Ready;
+        }
         let l2 = Arc::new(self.plan.l2.clone());
         let rivals = Arc::new(self.rivals(&members));
         let leaving = self.me.leave != Leave::Staying;

@@ -18,6 +18,7 @@ use crate::{
         k8s,
         l2::{self, Claims, Counters, Sockets, Wanted},
         link,
+        members::{self, Fact, View},
         metrics::{Announced, Layer2Counts, Layer2Totals, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
@@ -29,6 +30,7 @@ use crate::{
     plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
+use anyhow::Context;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -44,6 +46,7 @@ enum Event {
     Frr(Report),
     Links,
     Claims,
+    Members,
     /// A drain has come to its next step.
     Drained,
     Ended(anyhow::Error),
@@ -65,6 +68,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         source::attach(common, Role::Speaker, Some(&settings.node), dropped, &mut tasks).await?;
     let write_object = start_frr_k8s(&settings, client.as_ref(), &mut tasks);
     let missing = serve::start(common, Role::Speaker, client.clone(), &metrics, &mut tasks).await?;
+    let client_of_gossip = client.clone();
     let (mean, configured) = states::start(&settings, client, &metrics, &mut tasks);
     let mut means = Meaning::default();
     let counters = Arc::new(Counters::default());
@@ -90,6 +94,10 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
     announcer.links(&links.borrow_and_update());
+    let (say, mut view) = start_gossip(&settings, client_of_gossip, &metrics, &mut tasks).await?;
+    if let Some(view) = &mut view {
+        announcer.members(Arc::clone(&view.borrow_and_update()));
+    }
     let mut departure = Departure::new(settings.drain_time);
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
@@ -100,6 +108,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             Some(report) = reports.recv() => Event::Frr(report),
             Ok(()) = links.changed() => Event::Links,
             Ok(()) = claims.changed() => Event::Claims,
+            Some(()) = changed(&mut view) => Event::Members,
             () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
@@ -142,6 +151,11 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                 means.announced = metrics.announced(announcer.announced().map(announced).collect());
                 means.layer2 = Arc::new(announcer.layer2());
             }
+            Event::Members => {
+                if let Some(view) = &mut view {
+                    announcer.members(Arc::clone(&view.borrow_and_update()));
+                }
+            }
             Event::Drained => {}
             Event::Ended(fault) => return Err(fault),
             Event::Stopped => return Ok(()),
@@ -169,6 +183,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             means.layer2 = Arc::new(announcer.layer2());
             means.plan = announcer.plan();
         }
+        // Only after what was decided is on its way: who says that he is ready answers.
+        send_if_new(&say, announcer.fact());
         let mut waiting = serve::waiting_for(&announcer.observed);
         if let Some(model) = run_frr.borrow().as_deref() {
             waiting.extend(serve::waiting_for_frr(&away, model));
@@ -238,6 +254,58 @@ async fn start_l2(
         }
     };
     Ok(Layer2 { answer_for, among, links, claims })
+}
+
+/// The speakers' gossip among `tasks`, where there is one: what to say, and who is there.
+async fn start_gossip(
+    settings: &settings::Speaker,
+    client: Option<kube::Client>,
+    metrics: &Metrics,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+) -> anyhow::Result<(watch::Sender<Fact>, Option<watch::Receiver<Arc<View>>>)> {
+    let (say, said) = watch::channel(Fact::default());
+    let Some(gossip) = &settings.gossip else {
+        tracing::info!("no gossip among the speakers: every Node is taken for one with a live speaker");
+        return Ok((say, None));
+    };
+    let peers = match (&gossip.others, client) {
+        (settings::Others::Named(hosts), _) => members::Peers::Named(hosts.clone()),
+        (settings::Others::Pods(labels), Some(client)) => {
+            let namespace = settings.common.namespace.clone();
+            members::Peers::Pods { client, namespace, labels: labels.clone() }
+        }
+        (settings::Others::Pods(_), None) => anyhow::bail!("there is no API to ask for Pods"),
+    };
+    let seal = match &gossip.key_dir {
+        Some(dir) => members::Seal::read(dir).context("the key of the speakers' gossip")?,
+        None => {
+            tracing::warn!(
+                "the speakers' gossip is not sealed (--ml-secret-key-path): who reaches its port is believed"
+            );
+            members::Seal::open()
+        }
+    };
+    let setup = members::Setup {
+        node: settings.node.clone(),
+        bind: gossip.bind,
+        port: gossip.port,
+        peers,
+        seal,
+        pace: gossip.pace,
+        counts: metrics.members.clone(),
+    };
+    let (view, task) = members::join(setup, said).await?;
+    tasks.spawn(task);
+    Ok((say, Some(view)))
+}
+
+/// Waits for another view; for ever where there is none.
+async fn changed(view: &mut Option<watch::Receiver<Arc<View>>>) -> Option<()> {
+    match view {
+        // when it is gone its task says why
+        Some(view) => view.changed().await.ok(),
+        None => None,
+    }
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

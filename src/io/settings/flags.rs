@@ -123,22 +123,8 @@ pub(super) struct SpeakerFlags {
     /// Ignored
     #[arg(long, value_name = "ADDRESS")]
     host: Option<String>,
-    /// Address of the speakers' gossip [env: METALLB_ML_BIND_ADDR]
-    #[arg(long, value_name = "ADDRESS")]
-    ml_bindaddr: Option<String>,
-    /// Port of the speakers' gossip [env: METALLB_ML_BIND_PORT]
-    #[arg(long, value_name = "PORT")]
-    ml_bindport: Option<u16>,
-    /// Labels that select the speakers' Pods [env: METALLB_ML_LABELS]
-    #[arg(long, value_name = "LABELS")]
-    ml_labels: Option<String>,
-    /// Directory of the key that the gossip is sealed with [env: METALLB_ML_SECRET_KEY_PATH]
-    #[arg(long, value_name = "DIR")]
-    ml_secret_key_path: Option<PathBuf>,
-    /// Time the gossip for a wide area network
-    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
-        num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
-    ml_wan_config: bool,
+    #[command(flatten)]
+    pub(super) gossip: GossipFlags,
     /// Milliseconds to gather changes for; changes are applied at once here [env: METALLB_BGP_DEBOUNCE_TIMEOUT]
     #[arg(long, value_name = "MS")]
     bgp_debounce_timeout: Option<u64>,
@@ -153,6 +139,31 @@ pub(super) struct SpeakerFlags {
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
     pub(super) frrk8s_secret_passthrough: bool,
+}
+
+/// How the speakers know who of them is alive.
+#[derive(clap::Args, Debug)]
+pub(super) struct GossipFlags {
+    /// Where the other speakers are, HOST[:PORT] and comma separated, in place of asking the API for their Pods
+    #[arg(long, value_name = "HOSTS")]
+    pub(super) members: Option<String>,
+    /// Address of the speakers' gossip [env: METALLB_ML_BIND_ADDR]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) ml_bindaddr: Option<String>,
+    /// Port of the speakers' gossip [env: METALLB_ML_BIND_PORT] [default: 7946]
+    #[arg(long, value_name = "PORT")]
+    pub(super) ml_bindport: Option<u16>,
+    /// Labels that select the speakers' Pods [env: METALLB_ML_LABELS]
+    #[arg(long, value_name = "LABELS")]
+    pub(super) ml_labels: Option<String>,
+    /// Directory of the key that the gossip is sealed with [env: METALLB_ML_SECRET_KEY_PATH] [default:
+    /// /etc/ml_secret_key; none with --members]
+    #[arg(long, value_name = "DIR", value_parser = possibly_empty)]
+    pub(super) ml_secret_key_path: Option<PathBuf>,
+    /// Time the gossip for a wide area network
+    #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
+        num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
+    pub(super) ml_wan_config: bool,
 }
 
 macro_rules! words {

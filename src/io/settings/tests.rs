@@ -63,8 +63,42 @@ fn metallbs_command_lines() {
     assert_eq!(all.node.as_str(), "n1");
     assert_eq!(all.common.namespace, "elsewhere");
     assert_eq!(all.frr_conf, PathBuf::from("/etc/frr_reloader/frr.conf"));
-    let named: Vec<_> = all.common.ineffective.iter().map(|i| i.name.as_str()).collect();
-    assert_eq!(named, ["--ml-bindport", "METALLB_ML_BIND_ADDR"]);
+    assert_eq!(all.common.ineffective, []);
+    let gossip = all.gossip.unwrap();
+    assert_eq!((gossip.bind, gossip.port), (Some([10, 0, 0, 1].into()), 7946));
+    assert_eq!(gossip.others, Others::Pods("app=metallb,component=speaker".into()));
+    assert_eq!(gossip.key_dir, Some("/etc/ml_secret_key".into()));
+}
+
+#[test]
+fn the_speakers_gossip() {
+    let gossip = |args: &[&str], env: &[(&str, &str)]| {
+        speaker(&[&["--node-name=n"], args].concat(), env).map(|all| all.gossip)
+    };
+    let bind = ("METALLB_ML_BIND_ADDR", "10.0.0.1");
+    let labels = ("METALLB_ML_LABELS", "app=metallb");
+    assert_eq!(gossip(&[], &[]).unwrap(), None, "every Node counts");
+    assert_eq!(gossip(&[], &[bind]).unwrap(), None, "both are needed, as with MetalLB");
+    assert_eq!(gossip(&[], &[labels]).unwrap(), None);
+    assert_eq!(gossip(&["--manifests=/x"], &[bind, labels]).unwrap(), None, "a directory has no Pods");
+    let named = gossip(&["--manifests=/x", "--members=a, b:9000,", "--ml-wan-config"], &[]).unwrap().unwrap();
+    assert_eq!(named.others, Others::Named(vec!["a".into(), "b:9000".into()]));
+    assert_eq!((named.bind, named.port, named.key_dir), (None, 7946, None));
+    assert_eq!(named.pace, crate::io::members::Pace::Wide);
+    assert_eq!(gossip(&["--members="], &[bind, labels]).unwrap(), None, "switched off");
+    let env = [bind, labels, ("METALLB_ML_BIND_PORT", "9000"), ("METALLB_ML_SECRET_KEY_PATH", "/k")];
+    let all = gossip(&[], &env).unwrap().unwrap();
+    assert_eq!((all.port, all.key_dir), (9000, Some("/k".into())));
+    assert_eq!(gossip(&["--ml-bindport=9001"], &env).unwrap().unwrap().port, 9001, "the flag wins");
+    for (args, env, what) in [
+        (&["--members=a", "--ml-bindaddr=0.0.0.0"][..], &[][..], "--ml-bindaddr"),
+        (&["--members=a", "--ml-bindaddr=eth0"], &[], "--ml-bindaddr"),
+        (&["--members=a", "--ml-bindport=0"], &[], "--ml-bindport"),
+        (&["--members=a"], &[("METALLB_ML_BIND_PORT", "x")], "METALLB_ML_BIND_PORT"),
+    ] {
+        let (text, code) = said(gossip(args, env).unwrap_err());
+        assert!(text.contains(what) && code == 2, "{text}");
+    }
 }
 
 /// As MetalLB's manifests of its default mode have it, and by a flag of ours.

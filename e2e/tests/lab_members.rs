@@ -1,0 +1,200 @@
+//! Three real speakers that gossip over UDP: who dies, who leaves and who has another key, judged by what is announced
+//! on the flat segment.
+
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use ferrolb_e2e::{
+    bins,
+    capture::Capture,
+    election,
+    fabric::{Fabric, LAN, Node, Segment},
+    lab::DEADLINE,
+    manifests::Manifests,
+    neighbour::{self, claims},
+    netns::Net,
+    objects::{self, Service},
+    process::{Running, Spawn},
+    wait,
+};
+
+/// What the gossip promises for three nodes, and what it takes until the announcement is on the wire.
+const NOTICED: Duration = Duration::from_millis(700);
+
+/// Three nodes without FRR, and the product.
+struct Three {
+    manifests: Manifests,
+    // it gives the addresses
+    _controller: Running,
+    speakers: BTreeMap<String, Running>,
+    fabric: Fabric,
+}
+
+impl Three {
+    fn start() -> Result<Self> {
+        let fabric = Fabric::create(3)?;
+        let manifests = Manifests::at(fabric.warden.make_dir("manifests")?);
+        for node in &fabric.nodes {
+            manifests.put(&format!("node-{}", node.name()), &objects::node(node))?;
+        }
+        manifests.put("pools", &objects::pools())?;
+        manifests.put("advertisements", &objects::advertisements())?;
+        let controller = product(&manifests, "controller", &fabric.control)?
+            .log(fabric.warden.dir().join("controller.log"))
+            .start(&fabric.warden)?;
+        let mut three = Self { manifests, _controller: controller, speakers: BTreeMap::new(), fabric };
+        let key = three.key("ours")?;
+        for name in three.names() {
+            three.start_speaker(&name, &key)?;
+        }
+        Ok(three)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.fabric.nodes.iter().map(|node| node.name().to_owned()).collect()
+    }
+
+    /// A directory with a key of this text.
+    fn key(&self, text: &str) -> Result<PathBuf> {
+        let dir = self.fabric.warden.make_dir(&format!("key-{text}"))?;
+        std::fs::write(dir.join("secretkey"), text)?;
+        Ok(dir)
+    }
+
+    /// Starts a speaker among the three, and waits until it sees the others.
+    fn start_speaker(&mut self, name: &str, key: &PathBuf) -> Result<()> {
+        let node = self.fabric.node(name)?;
+        let members: Vec<String> =
+            self.fabric.nodes.iter().map(|node| Segment::Lan.v4(node.host()).to_string()).collect();
+        let log = self.fabric.warden.make_dir(name)?.join("speaker.log");
+        let speaker = product(&self.manifests, "speaker", &node.net)?
+            .args(["--node-name", name, "--frr-vty-dir", "", "--members", &members.join(",")])
+            .arg("--ml-secret-key-path")
+            .arg(key)
+            .log(log)
+            .start(&self.fabric.warden)?;
+        self.speakers.insert(name.to_owned(), speaker);
+        Ok(())
+    }
+
+    /// Waits until each of these sees so many others, by its own metrics.
+    fn see(&self, names: &[String], others: usize) -> Result<()> {
+        for name in names {
+            let wanted = format!("ferrolb_members_others {others}");
+            wait::until_true(DEADLINE, &format!("{name} to see {others} others"), || {
+                Ok(self.metrics(name)?.lines().any(|line| line == wanted))
+            })
+            .with_context(|| self.logs())?;
+        }
+        Ok(())
+    }
+
+    fn metrics(&self, name: &str) -> Result<String> {
+        let net = &self.fabric.node(name)?.net;
+        net.command("curl")
+            .args(["--silent", "--max-time", "2", "--noproxy", "*", "http://127.0.0.1:7472/metrics"])
+            .text()
+    }
+
+    /// A Service on the flat segment, once the elected node answers for its addresses; and that node.
+    fn add(&self, name: &str) -> Result<(Vec<IpAddr>, &Node)> {
+        let service = Service::new(name, "flat", &self.fabric);
+        let wire = self.wire()?;
+        self.manifests.put(&format!("service-{name}"), &service.yaml(&self.fabric))?;
+        let addresses = wait::until(DEADLINE, "addresses", || {
+            let addresses = self.manifests.addresses(name)?;
+            Ok((addresses.len() == 2).then_some(addresses))
+        })?;
+        let elected = self.elected(&self.names(), &addresses)?;
+        for ip in &addresses {
+            self.announced(&wire, *ip, elected, Duration::ZERO)?;
+        }
+        Ok((addresses, elected))
+    }
+
+    fn elected(&self, of: &[String], addresses: &[IpAddr]) -> Result<&Node> {
+        let first = addresses.first().context("no address")?.to_string();
+        self.fabric.node(election::winner(of.iter().map(String::as_str), &first).context("no candidate")?)
+    }
+
+    fn wire(&self) -> Result<Capture> {
+        Capture::start(&self.fabric.warden, &self.fabric.client, LAN, neighbour::FILTER)
+    }
+
+    /// When `node` first announced `ip` to all, after `since`.
+    fn announced(&self, wire: &Capture, ip: IpAddr, node: &Node, since: Duration) -> Result<Duration> {
+        let mac = node.net.mac(LAN)?;
+        wait::until(DEADLINE, &format!("an announcement of {ip} by {}", node.name()), || {
+            let claims = claims(&wire.frames()?);
+            let first = claims
+                .iter()
+                .find(|claim| claim.ip == ip && claim.mac == mac && !claim.answer && claim.at >= since);
+            Ok(first.map(|claim| claim.at))
+        })
+        .with_context(|| self.logs())
+    }
+
+    fn logs(&self) -> String {
+        let last = |text: String| {
+            let lines: Vec<&str> = text.lines().collect();
+            lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n")
+        };
+        self.speakers.iter().map(|(name, it)| format!("--- {name}\n{}\n", last(it.log_text()))).collect()
+    }
+}
+
+fn product(manifests: &Manifests, name: &str, net: &Net) -> Result<Spawn> {
+    let spawn = net.command(&bins::product(name)?.to_string_lossy()).arg("--manifests").arg(manifests.dir());
+    Ok(spawn.args(["--port", "7472", "--health-probe-port", "17472", "--log-level", "debug"]))
+}
+
+/// The node stays listed as a Node: only the gossip can tell.
+#[test]
+fn a_speaker_that_is_killed_is_missed_at_once() -> Result<()> {
+    let mut three = Three::start()?;
+    three.see(&three.names(), 2)?;
+    let key = three.key("ours")?;
+    for round in 0..3 {
+        let (addresses, first) = three.add(&format!("killed-{round}"))?;
+        let first = first.name().to_owned();
+        let others: Vec<String> = three.names().into_iter().filter(|name| *name != first).collect();
+        let wire = three.wire()?;
+        let killed = wait::since_epoch()?;
+        three.speakers.remove(&first).context("no speaker")?.kill()?;
+        let second = three.elected(&others, &addresses)?;
+        for ip in &addresses {
+            let taken = three.announced(&wire, *ip, second, killed)?.saturating_sub(killed);
+            println!("{ip} was {first}'s, {} announced it after {} ms", second.name(), taken.as_millis());
+            assert!(taken < NOTICED, "{ip}: {taken:?}\n{}", three.logs());
+        }
+        // it comes back, and gets what is its own
+        let back = wait::since_epoch()?;
+        three.start_speaker(&first, &key)?;
+        let node = three.fabric.node(&first)?;
+        for ip in &addresses {
+            three.announced(&wire, *ip, node, back)?;
+        }
+        three.see(&three.names(), 2)?;
+        three.manifests.remove(&format!("service-killed-{round}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn who_has_another_key_is_no_member_and_is_counted() -> Result<()> {
+    let mut three = Three::start()?;
+    three.see(&three.names(), 2)?;
+    three.speakers.remove("n3").context("no speaker")?.kill()?;
+    let key = three.key("theirs")?;
+    three.start_speaker("n3", &key)?;
+    three.see(&["n1".into(), "n2".into()], 1)?;
+    for name in three.names() {
+        wait::until_true(DEADLINE, &format!("{name} to count what it refused"), || {
+            let metrics = three.metrics(&name)?;
+            let refused =
+                metrics.lines().find_map(|line| line.strip_prefix("ferrolb_members_refused_total "));
+            Ok(refused.context("no count")?.parse::<u64>()? > 0)
+        })?;
+    }
+    three.see(&["n3".into()], 0)
+}

@@ -1,0 +1,243 @@
+//! Who is alive: the speakers' gossip over UDP, and what each says of itself.
+//!
+//! Every speaker asks others whether they are there, over and over, and tells what it hears (`gossip`); a node that dies
+//! is noticed by all within half a second. Every datagram is sealed. Beside that each speaker brings a [`Fact`] to
+//! every other one.
+//!
+//! A start: a speaker decides nothing before it has looked around, that is, until most of the others have said what they
+//! are, or for a second. It counts for the others once it says [`Stage::Ready`], with its first decision: until then
+//! they go on in its place. A leave: it says [`Stage::Leaving`], the others decide without it and announce, and it goes on
+//! answering until it hears that; see `run::handover`. A partition: each side decides by whom it sees.
+//!
+//! The gossip has a thread of its own: whatever else this program computes, it may not be late, since a quarter of a
+//! second of silence counts as death. Nothing is decided here.
+
+mod fact;
+mod gossip;
+mod identity;
+mod pace;
+mod peers;
+mod said;
+mod seal;
+
+#[cfg(test)]
+mod simulation;
+
+pub use fact::{Fact, Stage};
+pub use gossip::View;
+pub use pace::Pace;
+pub use peers::Peers;
+pub use seal::Seal;
+
+use crate::names::NodeName;
+use anyhow::Context;
+use gossip::Gossip;
+use identity::Identity;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+    thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    net::UdpSocket as Socket,
+    sync::{oneshot, watch},
+};
+
+/// The port of MetalLB's memberlist.
+pub const PORT: u16 = 7946;
+
+/// Datagrams read before anything else has its turn. What has come counts before what is due: an answer may be there
+/// already.
+const PORTION: usize = 256;
+
+/// The longest datagram, and some.
+const LONGEST: usize = pace::PACKET + seal::OVERHEAD + 64;
+
+/// How to take part.
+#[derive(Debug)]
+pub struct Setup {
+    /// This node.
+    pub node: NodeName,
+    /// The address to send from and to be reached at; `None` for the one that the others are reached from.
+    pub bind: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// Where the others are.
+    pub peers: Peers,
+    /// What opens their datagrams.
+    pub seal: Seal,
+    /// How fast it goes.
+    pub pace: Pace,
+    /// Numbers for `/metrics`.
+    pub counts: Counts,
+}
+
+/// Numbers of the gossip.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Who is there, ready or not, without this one.
+    pub others: Gauge,
+    /// Datagrams that were not sealed with our key.
+    pub refused: Counter,
+    /// Datagrams that were, and made no sense.
+    pub misunderstood: Counter,
+}
+
+/// Takes part in the gossip: who is there, what this speaker says, and the task behind it, which ends only with a fault, or
+/// when nobody says anything any more. On ending it tells the others that this speaker is gone.
+///
+/// # Errors
+/// When there is no address to send from, or its port is taken.
+pub async fn join(
+    setup: Setup,
+    say: watch::Receiver<Fact>,
+) -> anyhow::Result<(watch::Receiver<Arc<View>>, impl Future<Output = anyhow::Result<()>> + Send + 'static)> {
+    let Setup { node, bind, port, peers, seal, pace, counts } = setup;
+    let ip = match bind {
+        Some(ip) => ip,
+        None => peers.reached_from(port).await?,
+    };
+    let addr = SocketAddr::new(ip, port);
+    let socket =
+        UdpSocket::bind(addr).with_context(|| format!("bind UDP {addr} for the speakers' gossip"))?;
+    socket.set_nonblocking(true).context("make the gossip's socket wait for nobody")?;
+    // its digits: who starts later ranks higher
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let me = Identity::new(&node, addr, u64::try_from(clock).unwrap_or_default());
+    tracing::info!(%addr, peers = %peers, ?pace, "taking part in the speakers' gossip");
+    let (tell, view) = watch::channel(Arc::default());
+    let (expect, expected) = watch::channel(None);
+    let (ended, end) = oneshot::channel();
+    let thread = thread::Builder::new().name("members".to_owned()).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let run = |runtime: tokio::runtime::Runtime| {
+            let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
+            let speaker = Speaker { seal, counts, gossip, tell };
+            runtime.block_on(speaker.run(socket, say, expected))
+        };
+        let _ = ended.send(runtime.context("make a runtime for the gossip").and_then(run));
+    });
+    thread.context("start the gossip's thread")?;
+    let task = async move {
+        tokio::select! {
+            end = end => end.context("the gossip's thread panicked")?,
+            fault = peers.follow(port, expect) => fault,
+        }
+    };
+    Ok((view, task))
+}
+
+/// Chances of its own for everybody.
+fn addr_seed(addr: SocketAddr, clock: u128) -> u64 {
+    let text = format!("{addr} {clock}");
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the gossip")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+struct Speaker {
+    seal: Seal,
+    counts: Counts,
+    gossip: Gossip,
+    tell: watch::Sender<Arc<View>>,
+}
+
+impl Speaker {
+    async fn run(
+        mut self,
+        socket: UdpSocket,
+        mut say: watch::Receiver<Fact>,
+        mut expected: watch::Receiver<Option<BTreeSet<SocketAddr>>>,
+    ) -> anyhow::Result<()> {
+        let socket = Socket::from_std(socket).context("take the gossip's socket")?;
+        self.gossip.say(now(), &say.borrow_and_update().clone());
+        loop {
+            self.send(&socket);
+            self.publish();
+            tokio::select! {
+                biased;
+                ready = socket.readable() => {
+                    ready.context("wait for the gossip's datagrams")?;
+                    self.read(&socket)?;
+                }
+                changed = say.changed() => {
+                    if changed.is_err() {
+                        self.gossip.leave(now());
+                        self.send(&socket);
+                        return Ok(());
+                    }
+                    self.gossip.say(now(), &say.borrow_and_update().clone());
+                }
+                Ok(()) = expected.changed() => {
+                    if let Some(peers) = expected.borrow_and_update().clone() {
+                        self.gossip.expect(now(), peers);
+                    }
+                }
+                () = tokio::time::sleep_until(self.gossip.next().into()) => {}
+            }
+            // whatever woke us: what keeps coming must not keep us from asking
+            self.gossip.pass(now());
+        }
+    }
+
+    fn read(&mut self, socket: &Socket) -> anyhow::Result<()> {
+        let mut buffer = [0; LONGEST];
+        for _ in 0..PORTION {
+            match socket.try_recv_from(&mut buffer) {
+                Ok((length, from)) => match buffer.get(..length).and_then(|bytes| self.seal.unseal(bytes)) {
+                    Some(bytes) => self.gossip.heard(now(), from, &bytes),
+                    None => drop(self.counts.refused.inc()),
+                },
+                Err(fault) if fault.kind() == ErrorKind::WouldBlock => break,
+                // a peer's host said so to an earlier datagram of ours
+                Err(fault) if fault.kind() == ErrorKind::ConnectionRefused => {}
+                Err(fault) => return Err(fault).context("read the gossip's socket"),
+            }
+        }
+        Ok(())
+    }
+
+    /// What cannot be sent is lost, as it could be on its way.
+    fn send(&mut self, socket: &Socket) {
+        for (to, bytes) in self.gossip.sends() {
+            if let Some(datagram) = self.seal.seal(&bytes) {
+                let _ = socket.try_send_to(&datagram, to);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let misunderstood = std::mem::take(&mut self.gossip.misunderstood);
+        self.counts.misunderstood.inc_by(misunderstood);
+        self.counts.others.set(i64::try_from(self.gossip.others()).unwrap_or(i64::MAX));
+        let view = self.gossip.view();
+        self.tell.send_if_modified(|told| {
+            let news = !Arc::ptr_eq(told, view);
+            if news {
+                log(told, view);
+                *told = Arc::clone(view);
+            }
+            news
+        });
+    }
+}
+
+/// Who came and who went.
+fn log(before: &View, after: &View) {
+    for node in after.members.keys().filter(|node| !before.members.contains_key(*node)) {
+        tracing::info!(%node, members = after.members.len(), "a speaker is there");
+    }
+    for node in before.members.keys().filter(|node| !after.members.contains_key(*node)) {
+        let leaves = after.leaving.contains(node);
+        tracing::info!(%node, leaves, members = after.members.len(), "a speaker is there no more");
+    }
+}

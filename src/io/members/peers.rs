@@ -1,0 +1,190 @@
+//! Where the other speakers are: by name, or as the API's Pods say.
+//!
+//! This is only where to begin: who is once in the gossip is known by it. So a source that is away for a while matters
+//! to nobody but those who start meanwhile.
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, api::ListParams};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+use tokio::{net::lookup_host, sync::watch};
+
+/// Between two looks, and after one that failed.
+const AGAIN: Duration = Duration::from_mins(1);
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Where the other speakers are.
+#[derive(Clone)]
+pub enum Peers {
+    /// These hosts, with or without a port; this one may be among them.
+    Named(Vec<String>),
+    /// The Pods with these labels in a namespace.
+    Pods {
+        /// The API.
+        client: Client,
+        /// The namespace.
+        namespace: String,
+        /// The labels, as in a selector.
+        labels: String,
+    },
+}
+
+impl fmt::Display for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(hosts) => f.write_str(&hosts.join(",")),
+            Self::Pods { namespace, labels, .. } => write!(f, "the Pods of {namespace} with {labels}"),
+        }
+    }
+}
+
+impl fmt::Debug for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Peers {
+    /// The address of this host that the others are reached from.
+    pub(super) async fn reached_from(&self, port: u16) -> anyhow::Result<IpAddr> {
+        let Self::Named(hosts) = self else {
+            bail!("the address of the gossip is needed: set --ml-bindaddr")
+        };
+        let (peers, fault) = resolve(hosts, port).await;
+        let Some(peer) = peers.first() else {
+            return Err(fault.unwrap_or_else(|| anyhow::anyhow!("--members names nobody")));
+        };
+        let any: IpAddr =
+            if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        // nothing is sent: the kernel only looks for the way
+        let socket = UdpSocket::bind((any, 0)).context("open a socket")?;
+        socket.connect(peer).with_context(|| format!("find the way to {peer}; or set --ml-bindaddr"))?;
+        Ok(socket.local_addr().context("read a socket's address")?.ip())
+    }
+
+    /// Tells where they are, for ever.
+    pub(super) async fn follow(
+        &self,
+        port: u16,
+        tell: watch::Sender<Option<BTreeSet<SocketAddr>>>,
+    ) -> anyhow::Result<()> {
+        let mut failing = false;
+        loop {
+            let (found, fault) = self.find(port).await;
+            if let Some(found) = found {
+                tell.send_if_modified(|told| {
+                    let news = told.as_ref() != Some(&found);
+                    *told = Some(found);
+                    news
+                });
+            }
+            match &fault {
+                Some(fault) if !failing => {
+                    let fault = format!("{fault:#}");
+                    tracing::warn!(fault, "cannot find out where the other speakers are; looking again");
+                }
+                None if failing => tracing::info!("where the other speakers are is known again"),
+                _ => {}
+            }
+            failing = fault.is_some();
+            tokio::time::sleep(if failing { RETRY } else { AGAIN }).await;
+        }
+    }
+
+    async fn find(&self, port: u16) -> (Option<BTreeSet<SocketAddr>>, Option<anyhow::Error>) {
+        match self {
+            Self::Named(hosts) => {
+                let (found, fault) = resolve(hosts, port).await;
+                (Some(found), fault)
+            }
+            Self::Pods { client, namespace, labels } => {
+                let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+                match pods.list(&ListParams::default().labels(labels)).await {
+                    Ok(pods) => (Some(pods.iter().filter_map(|pod| address(pod, port)).collect()), None),
+                    Err(fault) => (None, Some(anyhow::Error::new(fault).context("list the speakers' Pods"))),
+                }
+            }
+        }
+    }
+}
+
+/// Where the speaker of a Pod is; none where it has ended, or has no address yet.
+fn address(pod: &Pod, port: u16) -> Option<SocketAddr> {
+    let status = pod.status.as_ref()?;
+    let over = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
+    let ip: IpAddr = status.pod_ip.as_deref().filter(|_| !over)?.parse().ok()?;
+    Some(SocketAddr::new(ip, port))
+}
+
+async fn resolve(hosts: &[String], port: u16) -> (BTreeSet<SocketAddr>, Option<anyhow::Error>) {
+    let mut found = BTreeSet::new();
+    let mut last = None;
+    for host in hosts {
+        match one(host, port).await {
+            Ok(addrs) => found.extend(addrs),
+            Err(fault) => last = Some(fault.context(format!("find {host}"))),
+        }
+    }
+    (found, last)
+}
+
+async fn one(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    if let Ok(addr) = host.parse() {
+        return Ok(vec![addr]);
+    }
+    let found: Vec<SocketAddr> = match host.rsplit_once(':') {
+        Some(_) => lookup_host(host).await?.collect(),
+        None => lookup_host((host, port)).await?.collect(),
+    };
+    // of several one will do: more would be members that never come
+    Ok(found.into_iter().take(1).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn hosts_are_addresses_names_and_ports() {
+        for (host, addr) in [
+            ("192.0.2.1", "192.0.2.1:7946"),
+            ("192.0.2.1:9000", "192.0.2.1:9000"),
+            ("2001:db8::1", "[2001:db8::1]:7946"),
+            ("[2001:db8::1]", "[2001:db8::1]:7946"),
+            ("[2001:db8::1]:9000", "[2001:db8::1]:9000"),
+        ] {
+            assert_eq!(one(host, 7946).await.unwrap(), [addr.parse().unwrap()], "{host}");
+        }
+        assert_eq!(one("localhost:9000", 7946).await.unwrap()[0].port(), 9000);
+        let (found, fault) = resolve(&["192.0.2.1".into(), "no.such.host.invalid".into()], 7946).await;
+        assert_eq!(found.len(), 1);
+        assert!(fault.unwrap().to_string().contains("no.such.host.invalid"));
+    }
+
+    #[tokio::test]
+    async fn the_own_address_is_the_one_on_the_way() {
+        let peers = Peers::Named(vec!["127.0.0.1".into()]);
+        assert_eq!(peers.reached_from(7946).await.unwrap(), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    #[test]
+    fn pods_that_run_or_will_have_an_address() {
+        let pod =
+            |status| -> Pod { serde_json::from_value(serde_json::json!({ "status": status })).unwrap() };
+        let of = |status| address(&pod(status), 7946).map(|addr| addr.to_string());
+        assert_eq!(
+            of(serde_json::json!({"podIP": "192.0.2.1", "phase": "Running"})),
+            Some("192.0.2.1:7946".into())
+        );
+        assert_eq!(of(serde_json::json!({"podIP": "192.0.2.1", "phase": "Failed"})), None);
+        assert_eq!(of(serde_json::json!({"phase": "Pending"})), None);
+    }
+}
