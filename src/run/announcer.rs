@@ -52,6 +52,8 @@ pub(super) struct Announcer {
     claims: Claims,
     /// Who is there, as the speakers' gossip has it; `None` where there is none, and who is listed is taken for alive.
     view: Option<Arc<View>>,
+    /// Who said that it goes, and has not come back: nobody that is cut off.
+    departed: BTreeSet<NodeName>,
     /// What this speaker says of itself.
     stage: Stage,
     plan: Arc<Plan>,
@@ -102,6 +104,7 @@ impl Announcer {
             stations: BTreeMap::new(),
             claims: Claims::default(),
             view: None,
+            departed: BTreeSet::new(),
             stage: Stage::Starting,
             plan: Arc::default(),
             before: None,
@@ -135,6 +138,8 @@ impl Announcer {
     /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
     pub(super) fn members(&mut self, view: Arc<View>) {
         self.stale |= self.view.as_ref() != Some(&view);
+        self.departed.extend(view.leaving.iter().cloned());
+        self.departed.retain(|node| !view.members.contains_key(node));
         self.view = Some(view);
     }
 

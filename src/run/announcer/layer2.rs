@@ -41,11 +41,16 @@ impl Announcer {
         let station = |(node, macs): (&NodeName, &BTreeSet<Mac>)| {
             macs.iter().map(|mac| (*mac, node.clone())).collect::<Vec<_>>()
         };
+        let mut owners = self.plan.in_place_of.clone();
+        owners.retain(|_, owners| {
+            owners.retain(|owner| !self.departed.contains(owner));
+            !owners.is_empty()
+        });
         Rivals {
             me: Some(self.me.node.clone()),
             stations: self.stations.iter().flat_map(station).collect(),
             live: members.keys().cloned().collect(),
-            owners: self.plan.in_place_of.clone(),
+            owners,
         }
     }
 
