@@ -93,7 +93,7 @@ fn in_order<'a>(
     world: &'a World,
     under_way: &UnderWay,
 ) -> impl Iterator<Item = (usize, &'a ServiceKey, &'a Service)> {
-    let all: Vec<_> = world.services.iter().collect();
+    let all: Vec<_> = world.services.iter().map(|(key, service)| (key, &**service)).collect();
     let newcomer = |key: &ServiceKey, service: &Service| match under_way.get(key) {
         Some(ips) => ips.is_empty(),
         None => service.ingress.is_empty(),

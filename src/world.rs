@@ -28,8 +28,9 @@ use std::collections::BTreeMap;
 /// Every fact, by object.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
-    /// Services of every type: one that stops being a LoadBalancer must lose its address.
-    pub services: BTreeMap<ServiceKey, Service>,
+    /// Services of every type: one that stops being a LoadBalancer must lose its address. Boxed, since a map of thousands
+    /// of large things is mostly room for more of them.
+    pub services: BTreeMap<ServiceKey, Box<Service>>,
     /// EndpointSlices, those of a Service beside each other.
     pub slices: BTreeMap<(ServiceKey, SliceKey), Slice>,
     /// Nodes.
@@ -67,7 +68,7 @@ impl World {
             while let Some((_, slice)) = slices.next_if(|((owner, _), _)| owner == key) {
                 own.push(slice);
             }
-            (key, service, Endpoints(own))
+            (key, &**service, Endpoints(own))
         })
     }
 }
@@ -81,7 +82,7 @@ mod tests {
         let mut world = World::default();
         let key = |name: &str| ServiceKey::new("n", name);
         for name in ["b", "d"] {
-            world.services.insert(key(name), Service::default());
+            world.services.insert(key(name), Box::default());
         }
         for (owner, name, node) in [("a", "1", "x"), ("b", "1", "x"), ("b", "2", "y"), ("c", "1", "z")] {
             let slice = Slice { usable: node != "x", nodes: [node.into()].into() };

@@ -89,7 +89,7 @@ impl Box {
     }
 
     fn service(&self, name: &str) -> Option<&ferrolb::world::Service> {
-        self.observed.world.services.get(&ServiceKey::new("default", name))
+        self.observed.world.services.get(&ServiceKey::new("default", name)).map(|service| &**service)
     }
 }
 

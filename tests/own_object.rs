@@ -152,7 +152,7 @@ fn world(ips: &[u8]) -> World {
             ingress: vec![Ingress::Ip(address.as_str().into())],
             ..Service::default()
         };
-        world.services.insert(key.clone(), service);
+        world.services.insert(key.clone(), Box::new(service));
         let slice = Slice { usable: true, nodes: [NodeName::from("n1")].into() };
         world.slices.insert((key, "s".into()), slice);
     }

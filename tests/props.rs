@@ -116,7 +116,7 @@ proptest! {
         let mut world = World::default();
         for step in steps {
             match step {
-                Step::Put(i, service) => drop(world.services.insert(key(i), *service)),
+                Step::Put(i, service) => drop(world.services.insert(key(i), service)),
                 Step::Remove(i) => drop(world.services.remove(&key(i))),
             }
             let outcomes = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
@@ -145,7 +145,7 @@ proptest! {
     #[test]
     fn writing_the_outcome_makes_it_stay(config in config(), services in prop::collection::vec(service(), 0..12)) {
         let mut world = World::default();
-        world.services.extend(services.into_iter().enumerate().map(|(i, s)| (key(i as u8), s)));
+        world.services.extend(services.into_iter().enumerate().map(|(i, s)| (key(i as u8), Box::new(s))));
         let first = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
         write(&mut world, &first);
         let second = alloc::assign(&config, &world, &Class::default(), &UnderWay::new());
@@ -169,7 +169,7 @@ proptest! {
             write(&mut world, &before);
             let touched = match step {
                 Step::Put(i, service) => {
-                    world.services.insert(key(i), *service);
+                    world.services.insert(key(i), service);
                     key(i)
                 }
                 Step::Remove(i) => {

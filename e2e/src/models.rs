@@ -5,7 +5,8 @@ use ferrolb::{
     api::{
         Duration, FRRAdvertise, FRRAllowMode, FRRAllowedIn, FRRAllowedOut, FRRBfdProfile, FRRBgp,
         FRRCommunity, FRRConfiguration, FRRConfigurationSpec, FRRDynamicAsn, FRRImport, FRRLocalPref, FRRMed,
-        FRRNeighbor, FRRNextHop, FRRPrefix, FRRPrefixSelector, FRRPrepend, FRRReceive, FRRRouter,
+        FRRNeighbor, FRRNextHop, FRRPrefix, FRRPrefixSelector, FRRPrefixes, FRRPrepend, FRRReceive,
+        FRRRouter,
     },
     frr::{self, LogLevel, Model},
 };
@@ -260,12 +261,12 @@ impl Telling {
             true => PREFIXES.iter().filter(carried).copied().collect(),
             false => prefixes.iter().filter(carried).copied().collect(),
         };
-        let among = |wanted: &[&str]| -> Vec<FRRPrefix> {
+        let among = |wanted: &[&str]| -> FRRPrefixes {
             wanted.iter().filter(|p| told.contains(p)).map(|p| prefix(p)).collect()
         };
         let mode = if *all { FRRAllowMode::All } else { FRRAllowMode::Filtered };
         FRRAdvertise {
-            allowed: FRRAllowedOut { prefixes: if *all { Vec::new() } else { among(&told) }, mode },
+            allowed: FRRAllowedOut { prefixes: if *all { [].into() } else { among(&told) }, mode },
             with_local_pref: [50, 150]
                 .into_iter()
                 .map(|local_pref| {

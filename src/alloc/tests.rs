@@ -75,7 +75,7 @@ impl Svc {
 fn world(services: &[(&str, Svc)]) -> World {
     let services = services.iter().map(|(key, svc)| {
         let (namespace, name) = key.split_once('/').unwrap_or(("default", key));
-        (ServiceKey::new(namespace, name), svc.0.clone())
+        (ServiceKey::new(namespace, name), Box::new(svc.0.clone()))
     });
     World { services: services.collect(), ..World::default() }
 }
@@ -284,7 +284,9 @@ fn without_any_pool_nothing_is_taken_away() {
 fn five_thousand_newcomers_take_one_linear_pass() {
     let config = config(&[("p", pool(&["10.0.0.0/16"]))]);
     let world = World {
-        services: (0..5000).map(|i| (ServiceKey::new("d", &format!("s{i:05}")), Svc::v4().0)).collect(),
+        services: (0..5000)
+            .map(|i| (ServiceKey::new("d", &format!("s{i:05}")), Box::new(Svc::v4().0)))
+            .collect(),
         ..World::default()
     };
     let outcomes = assign(&config, &world, &Class::default(), &UnderWay::new());

@@ -14,7 +14,7 @@ use crate::{
     config::{BfdProfile, Community, Config, Kind, Neighbor, ObjectRef, Peer, Problems, RemoteAs},
     names::{Asn, NodeName, PeerName, Word},
     net::Family,
-    plan::{Attributes, Plan, Session},
+    plan::{Plan, Session},
 };
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -102,22 +102,25 @@ pub fn build(home: &Home<'_>, plan: &Plan, config: &Config, last: Option<&Built>
     }
     let routers = routers.into_iter().map(|(vrf, (asn, id))| {
         let mine = sessions.iter().filter(|((v, _), _)| *v == vrf);
-        let mut prefixes = Vec::new();
+        let mut lists = BTreeMap::new();
         let neighbors = mine
             .map(|(_, (_, session))| {
-                let routes = carried(session);
-                prefixes.extend(routes.iter().map(|(prefix, _)| *prefix));
-                neighbor(&session.peer, &routes)
+                let list = lists.entry((Arc::as_ptr(&session.routes), only(&session.peer)));
+                neighbor(&session.peer, list.or_insert_with(|| advertise(session)).clone())
             })
             .collect();
-        prefixes.sort_unstable();
-        prefixes.dedup();
+        let mut prefixes: Vec<_> =
+            lists.values().flat_map(|list| list.allowed.prefixes.iter().cloned()).collect();
+        if lists.len() > 1 {
+            prefixes.sort_unstable();
+            prefixes.dedup();
+        }
         api::FRRRouter {
             asn: asn.get(),
             id: id.or(own_id).map(|id| id.to_string()).unwrap_or_default(),
             vrf: vrf.map(|vrf| vrf.to_string()).unwrap_or_default(),
             neighbors,
-            prefixes: prefixes.into_iter().map(api::FRRPrefix::Net).collect(),
+            prefixes,
             ..Default::default()
         }
     });
@@ -191,17 +194,15 @@ fn policy_key(vrf: &str, neighbor: &api::FRRNeighbor) -> Option<(Option<Word>, N
     Some((Word::new(vrf).ok(), key))
 }
 
-/// The routes of the families that the session carries.
-fn carried(session: &Session) -> Vec<(IpNet, &Arc<Attributes>)> {
-    let only = match (&session.peer.neighbor, session.peer.dual_stack) {
+/// The family of a session that carries one only.
+fn only(peer: &Peer) -> Option<Family> {
+    match (&peer.neighbor, peer.dual_stack) {
         (Neighbor::Address(ip), false) => Some(Family::of(*ip)),
         _ => None,
-    };
-    let routes = session.routes.iter().map(|(prefix, attributes)| (*prefix, attributes));
-    routes.filter(|(prefix, _)| only.is_none_or(|family| family == Family::of_net(*prefix))).collect()
+    }
 }
 
-fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighbor {
+fn neighbor(peer: &Peer, to_advertise: api::FRRAdvertise) -> api::FRRNeighbor {
     let seconds = |s: u16| api::Duration(format!("{s}s"));
     let (asn, dynamic_asn) = match peer.remote_as {
         RemoteAs::Number(asn) => (asn.get(), None),
@@ -226,7 +227,7 @@ fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighb
         ebgp_multi_hop: peer.ebgp_multihop,
         bfd_profile: peer.bfd.as_ref().map(ToString::to_string).unwrap_or_default(),
         enable_graceful_restart: peer.graceful_restart,
-        to_advertise: advertise(routes),
+        to_advertise,
         dual_stack_address_family: peer.dual_stack,
         local_asn: peer.local_asn.map_or(0, Asn::get),
         ttl_security_hops: peer.ttl_security.unwrap_or(0),
@@ -234,12 +235,16 @@ fn neighbor(peer: &Peer, routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRNeighb
     }
 }
 
-fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
+/// The routes of the families that the session carries.
+fn advertise(session: &Session) -> api::FRRAdvertise {
+    let only = only(&session.peer);
+    let carried = |prefix: IpNet| only.is_none_or(|family| family == Family::of_net(prefix));
+    let routes = || session.routes.iter().filter(|(prefix, _)| carried(*prefix));
     let mut preferences: BTreeMap<u32, Vec<api::FRRPrefix>> = BTreeMap::new();
     let mut communities: BTreeMap<Community, Vec<api::FRRPrefix>> = BTreeMap::new();
     let mut meds: BTreeMap<u32, Vec<api::FRRPrefix>> = BTreeMap::new();
     let mut prepends: BTreeMap<u8, Vec<api::FRRPrefix>> = BTreeMap::new();
-    for (prefix, attributes) in routes {
+    for (prefix, attributes) in routes() {
         let prefix = api::FRRPrefix::Net(*prefix);
         if let Some(preference) = attributes.local_pref {
             preferences.entry(preference).or_default().push(prefix.clone());
@@ -256,24 +261,30 @@ fn advertise(routes: &[(IpNet, &Arc<Attributes>)]) -> api::FRRAdvertise {
     }
     let with_local_pref = preferences
         .into_iter()
-        .map(|(local_pref, prefixes)| api::FRRLocalPref { prefixes, local_pref })
+        .map(|(local_pref, prefixes)| api::FRRLocalPref { prefixes: prefixes.into(), local_pref })
         .collect();
     let mut with_community: Vec<_> = communities
         .into_iter()
-        .map(|(community, prefixes)| api::FRRCommunity { prefixes, community: community.to_string() })
+        .map(|(community, prefixes)| api::FRRCommunity {
+            prefixes: prefixes.into(),
+            community: community.to_string(),
+        })
         .collect();
     with_community.sort_by(|a, b| a.community.cmp(&b.community));
     api::FRRAdvertise {
         allowed: api::FRRAllowedOut {
-            prefixes: routes.iter().map(|(prefix, _)| api::FRRPrefix::Net(*prefix)).collect(),
+            prefixes: routes().map(|(prefix, _)| api::FRRPrefix::Net(*prefix)).collect(),
             ..Default::default()
         },
         with_local_pref,
         with_community,
-        with_med: meds.into_iter().map(|(med, prefixes)| api::FRRMed { prefixes, med }).collect(),
+        with_med: meds
+            .into_iter()
+            .map(|(med, prefixes)| api::FRRMed { prefixes: prefixes.into(), med })
+            .collect(),
         with_as_path_prepend: prepends
             .into_iter()
-            .map(|(times, prefixes)| api::FRRPrepend { prefixes, times })
+            .map(|(times, prefixes)| api::FRRPrepend { prefixes: prefixes.into(), times })
             .collect(),
         ..Default::default()
     }

@@ -271,13 +271,13 @@ impl Observed {
         match self.world.services.get_mut(&key) {
             Some(known) => {
                 known.version.clone_from(&facts.version);
-                let changed = *known != *facts && (self.role.minds(known) || self.role.minds(&facts));
-                *known = *facts;
+                let changed = *known != facts && (self.role.minds(known) || self.role.minds(&facts));
+                *known = facts;
                 changed
             }
             None => {
                 let minds = self.role.minds(&facts);
-                self.world.services.insert(key, *facts);
+                self.world.services.insert(key, facts);
                 minds
             }
         }
@@ -285,6 +285,15 @@ impl Observed {
 
     fn slice(&mut self, namespace: Namespace, name: SliceKey, facts: Option<(ServiceKey, Slice)>) -> Touched {
         let readable = self.read(Kind::EndpointSlice, || slice_name(&namespace, &name), facts.is_some());
+        // thousands of slices need not have names of their own for what already has one
+        let facts = facts.map(|(owner, facts)| match self.world.services.get_key_value(&owner) {
+            Some((owner, _)) => (owner.clone(), facts),
+            None => (owner, facts),
+        });
+        let namespace = match &facts {
+            Some((owner, _)) if owner.namespace == namespace => owner.namespace.clone(),
+            _ => namespace,
+        };
         let id = (namespace, name.clone());
         let owner = facts.as_ref().map(|(owner, _)| owner);
         let (services, role) = (&self.world.services, self.role);

@@ -96,7 +96,7 @@ impl Case {
             ingress: ips.iter().map(|ip| Ingress::Ip((*ip).into())).collect(),
             ..Service::default()
         };
-        world.services.insert(key.clone(), service);
+        world.services.insert(key.clone(), Box::new(service));
         let slice =
             Slice { usable: !endpoints.is_empty(), nodes: endpoints.iter().map(|n| (*n).into()).collect() };
         world.slices.insert((key, "s-1".into()), slice);

@@ -42,8 +42,9 @@ const POOL_PACE: Duration = Duration::from_secs(1);
 /// Between two looks at FRR's running configuration, which is long.
 const CONFIG_PACE: Duration = Duration::from_secs(30);
 
-/// The longest running configuration that is shown: the API server takes no object beyond 1.5 MiB.
-const CONFIG_MAX: usize = 512 * 1024;
+/// The longest running configuration that is shown. The API server would take ten times as much; but each change of it
+/// is written to every copy of etcd, from every node.
+const CONFIG_MAX: usize = 128 * 1024;
 
 /// What the loop of the speaker tells.
 #[derive(Clone, Debug, Default)]
@@ -348,7 +349,7 @@ fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option
         peers.push(Peer { name, routes: &session.routes, lengths, told });
     }
     let mut sets: BTreeSet<Arc<[PeerName]>> = BTreeSet::new();
-    let mut all = Services::new();
+    let mut all = Vec::with_capacity(means.announced.len());
     for of_service in means.announced.chunk_by(|a, b| a.service == b.service) {
         let ips = || of_service.iter().filter(|one| one.protocol == Protocol::Bgp).map(|one| one.ip);
         let was_told = |peer: &&Peer<'_>| {
@@ -372,10 +373,11 @@ fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option
             // most Services have the same peers
             let names = sets.get(&names).cloned().unwrap_or(names);
             sets.insert(names.clone());
-            all.insert(first.service.clone(), names);
+            all.push((first.service.clone(), names));
         }
     }
-    Some(all)
+    // at once, which packs the map's nodes
+    Some(all.into_iter().collect())
 }
 
 /// How the sessions are. One that cannot come up goes to and fro between Connect and Active all the time: unless

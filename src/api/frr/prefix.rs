@@ -9,7 +9,7 @@ use std::{borrow::Cow, fmt};
 ///
 /// Kept parsed where it parses: our own object names every prefix several times, ten thousand of them are usual,
 /// and texts would be most of the cost of every change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FRRPrefix {
     /// A prefix; bits beyond its length may be set.
     Net(IpNet),

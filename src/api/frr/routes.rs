@@ -4,6 +4,7 @@ use super::{FRRPrefix, is_default};
 use crate::api::schema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a neighbor is told.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -54,8 +55,8 @@ pub enum FRRAllowMode {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRAllowedOut {
     /// The prefixes.
-    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
-    pub prefixes: Vec<FRRPrefix>,
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "<[_]>::is_empty")]
+    pub prefixes: FRRPrefixes,
     /// Whether only those, or all of the router.
     #[serde(default)]
     pub mode: FRRAllowMode,
@@ -100,14 +101,17 @@ pub struct FRRNextHop {
     pub ipv6: String,
 }
 
+/// Prefixes, shared by neighbors that are told the same.
+pub type FRRPrefixes = Arc<[FRRPrefix]>;
+
 /// A local preference and the prefixes that carry it.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct FRRLocalPref {
     /// The prefixes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     #[schemars(schema_with = "cidrs")]
-    pub prefixes: Vec<FRRPrefix>,
+    pub prefixes: FRRPrefixes,
     /// The preference.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "preference")]
@@ -118,9 +122,9 @@ pub struct FRRLocalPref {
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRCommunity {
     /// The prefixes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     #[schemars(schema_with = "cidrs")]
-    pub prefixes: Vec<FRRPrefix>,
+    pub prefixes: FRRPrefixes,
     /// `A:B`, or `large:A:B:C`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub community: String,
@@ -130,7 +134,7 @@ pub struct FRRCommunity {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRMed {
     /// The prefixes.
-    pub prefixes: Vec<FRRPrefix>,
+    pub prefixes: FRRPrefixes,
     /// The value.
     pub med: u32,
 }
@@ -139,7 +143,7 @@ pub struct FRRMed {
 #[derive(Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct FRRPrepend {
     /// The prefixes.
-    pub prefixes: Vec<FRRPrefix>,
+    pub prefixes: FRRPrefixes,
     /// 1 to 10.
     pub times: u8,
 }

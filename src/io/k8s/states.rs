@@ -36,6 +36,9 @@ use tokio::{
 /// Requests of one kind in flight: few, since what is said must not hold up what is done.
 const CONCURRENCY: usize = 2;
 
+/// Objects per page of a list, which is the only time that whole ones are in memory.
+const PAGE: u32 = 100;
+
 /// The most that one request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -145,7 +148,7 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
         true => Api::namespaced_with(client, &writer.namespace, &resource),
         false => Api::all_with(client, &resource),
     };
-    let mut events = pin!(watcher(api.clone(), K::selection(&writer)));
+    let mut events = pin!(watcher(api.clone(), K::selection(&writer).page_size(PAGE)));
     let mut keeper = Keeper::<K> {
         writer: writer.clone(),
         there: BTreeMap::new(),
@@ -254,13 +257,28 @@ impl<K: Kind> Keeper<K> {
         let Some(new) = new else { return };
         match old {
             // what an earlier run has left
-            None => self.dirty.extend(self.there.keys().chain(new.keys()).cloned()),
+            None => {
+                self.share(new);
+                self.dirty.extend(self.there.keys().chain(new.keys()).cloned());
+            }
             Some(old) => {
                 let changed = new.iter().filter(|(key, body)| old.get(key) != Some(body));
                 let gone = old.keys().filter(|key| !new.contains_key(key));
                 self.dirty.extend(changed.map(|(key, _)| key).chain(gone).cloned());
             }
         }
+    }
+
+    /// Lets what was listed before anything was wanted share names and texts with what is.
+    fn share(&mut self, wanted: &BTreeMap<K::Key, K::Body>) {
+        let shared = |(key, mut objects): (K::Key, Vec<There<K::Body>>)| {
+            let Some((key, body)) = wanted.get_key_value(&key) else { return (key, objects) };
+            for there in objects.iter_mut().filter(|there| there.body.as_ref() == Some(body)) {
+                there.body = Some(body.clone());
+            }
+            (key.clone(), objects)
+        };
+        self.there = std::mem::take(&mut self.there).into_iter().map(shared).collect();
     }
 
     fn note(&mut self, event: Event<Raw>, wanted: Option<&BTreeMap<K::Key, K::Body>>) {

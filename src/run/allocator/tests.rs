@@ -42,7 +42,7 @@ fn answer(world: &World, status: &Status, version: &str) -> Wrote {
     service.ingress = status.ips.iter().map(|ip| Ingress::Ip(ip.to_string().as_str().into())).collect();
     let mark = status.pool.iter().map(|p| (annotations::ALLOCATED_FROM, p.as_str()));
     service.annotations = mark.collect();
-    Wrote { key: status.key.clone(), result: Ok(Change::Wrote(status.key.clone(), Box::new(service))) }
+    Wrote { key: status.key.clone(), result: Ok(Change::Wrote(status.key.clone(), service)) }
 }
 
 fn reasons(events: &[Event]) -> Vec<&str> {

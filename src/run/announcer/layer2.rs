@@ -121,7 +121,7 @@ impl Announcer {
         services
             .flat_map(|service| {
                 let ips = service.1.addresses().flatten().filter_map(|ip| Some((ip, *news.get(&ip)?)));
-                ips.map(|(ip, claim)| event(service, ip, claim)).collect::<Vec<_>>()
+                ips.map(|(ip, claim)| event((service.0, service.1), ip, claim)).collect::<Vec<_>>()
             })
             .collect()
     }
