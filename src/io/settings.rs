@@ -202,12 +202,23 @@ impl Speaker {
         let (flags, set) = parse::<SpeakerFlags>(from)?;
         health_check(&flags.common)?;
         let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
-        ineffective.extend(self::ineffective(&set, NEVER, "is not needed: changes are applied at once"));
+        for (flag, why) in NEVER {
+            ineffective.extend(self::ineffective(&set, &[flag], why));
+        }
         let kind = env(from, "METALLB_BGP_TYPE").map(|kind| kind.parse::<BgpType>());
         let kind = kind.transpose().map_err(|fault| Stop::new(format!("METALLB_BGP_TYPE: {fault}")))?;
         if let Some(text) = env(from, "METALLB_BGP_DEBOUNCE_TIMEOUT") {
             text.parse::<u64>()
                 .map_err(|fault| Stop::new(format!("METALLB_BGP_DEBOUNCE_TIMEOUT: {text:?}: {fault}")))?;
+        }
+        for (variable, why) in UNUSED {
+            if env(from, variable).is_some() {
+                ineffective.push(Ineffective { name: variable.into(), why });
+            }
+        }
+        if kind == Some(BgpType::Native) {
+            let why = "BGP is spoken by FRR alone: by the one beside the speaker, as with `frr`";
+            ineffective.push(Ineffective { name: "METALLB_BGP_TYPE=native".into(), why });
         }
         let node = flags.node_name.or_else(|| env(from, "METALLB_NODE_NAME")).ok_or_else(|| {
             Stop::new(
@@ -288,7 +299,16 @@ const LATER: &[&str] = &[
 ];
 
 /// Accepted, and without effect for good.
-const NEVER: &[&str] = &["host", "bgp-debounce-timeout"];
+const NEVER: [(&str, &str); 2] =
+    [("host", "nothing needs it, as in MetalLB"), ("bgp-debounce-timeout", AT_ONCE)];
+
+/// The same, of the speaker's environment.
+const UNUSED: [(&str, &str); 2] = [
+    ("METALLB_BGP_DEBOUNCE_TIMEOUT", AT_ONCE),
+    ("FRR_RELOADER_PID_FILE", "FRR is told by its vty, and nothing is reloaded"),
+];
+
+const AT_ONCE: &str = "changes are applied at once";
 
 /// Stops where only the health of another process is asked for: nothing else needs to be right then.
 fn health_check(flags: &CommonFlags) -> Result<(), Stop> {

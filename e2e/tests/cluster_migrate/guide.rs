@@ -1,15 +1,20 @@
 //! The commands of `docs/migrate.md`, as they stand there: what the guide says is what the tests run.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, ffi::OsStr, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use ferrolb_e2e::cluster::{Cluster, MetalLb, SYSTEM};
+use ferrolb_e2e::{
+    bins,
+    cluster::{Cluster, MetalLb, SYSTEM},
+    process::Spawn,
+};
 
 /// The steps that the tests run; the guide marks each with `<!-- tried: NAME -->` above its lines.
-const TRIED: [&str; 10] = [
+const TRIED: [&str; 11] = [
     "versions",
     "save",
     "stop",
+    "keep-frr-k8s",
     "stop-frr-k8s",
     "apply",
     "clean",
@@ -22,7 +27,7 @@ const TRIED: [&str; 10] = [
 const NOT_TRIED: &str = "<!-- not tried -->";
 
 fn text() -> Result<String> {
-    let path = ferrolb_e2e::bins::checkout()?.join("docs/migrate.md");
+    let path = bins::checkout()?.join("docs/migrate.md");
     fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
 }
 
@@ -38,9 +43,8 @@ pub(crate) fn step(name: &str) -> Result<String> {
 /// Follows a step in a directory that holds what the guide's reader has: the manifests of both.
 pub(crate) fn follow(cluster: &Cluster, metallb: &MetalLb, mode: &str, name: &str) -> Result<String> {
     let dir = cluster.fabric().warden.make_dir("desk")?;
-    let ours = ferrolb_e2e::bins::checkout()?.join("manifests/ferrolb.yaml");
-    fs::create_dir_all(dir.join("manifests"))?;
-    fs::copy(ours, dir.join("manifests/ferrolb.yaml"))?;
+    let manifests = bins::checkout()?.join("manifests");
+    Spawn::new("cp").args([OsStr::new("-r"), manifests.as_os_str(), dir.as_os_str()]).text()?;
     fs::copy(metallb.manifest(mode), dir.join("metallb.yaml"))?;
     cluster.kubectl().script(&dir, &step(name)?).with_context(|| format!("step {name} of the guide"))
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     bins,
-    cluster::{Cluster, Extent, MetalLb, SYSTEM, documents},
+    cluster::{Cluster, Extent, Identity, MetalLb, SYSTEM, documents},
     fabric::Fabric,
 };
 use serde_json::Value;
 
-use crate::{CONFIGURATION, guide};
+use crate::{CONFIGURATION, DEADLINE, guide};
 
 #[test]
 fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
@@ -60,6 +60,38 @@ fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
         assert_eq!(configuration(&cluster)?, objects, "{mode}, and back");
     }
     Ok(())
+}
+
+/// With the frr-k8s that came with MetalLB left where it is: our speaker writes the object that MetalLB's wrote.
+#[test]
+fn the_frr_k8s_of_metallb_can_stay() -> Result<()> {
+    let metallb = MetalLb::find()?;
+    let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
+    guide::install_metallb(&cluster, &metallb.manifest("frr-k8s"), CONFIGURATION)?;
+    let kubectl = cluster.kubectl();
+    for step in ["save", "stop", "keep-frr-k8s", "clean", "compare"] {
+        guide::follow(&cluster, &metallb, "frr-k8s", step)?;
+    }
+    let daemons = kubectl.run(&["-n", SYSTEM, "get", "daemonsets", "-o", "name"])?;
+    assert_eq!(daemons, "daemonset.apps/frr-k8s-daemon\ndaemonset.apps/speaker\n");
+    let speaker = kubectl.get(&["-n", SYSTEM, "daemonset", "speaker"])?;
+    let containers = speaker["spec"]["template"]["spec"]["containers"].as_array().context("no containers")?;
+    assert_eq!(containers.len(), 1, "{containers:?}");
+    let env = containers[0]["env"].as_array().into_iter().flatten();
+    ensure!(env.clone().all(|one| one["name"] != "METALLB_BGP_TYPE"), "{containers:?}");
+    let args = containers[0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let args: Vec<&str> = args.filter(|arg| arg.starts_with("--frrk8s")).collect();
+
+    // in life it is answered by frr-k8s
+    kubectl.run(&["delete", "validatingwebhookconfiguration", "frr-k8s-validating-webhook-configuration"])?;
+    let node = cluster.fabric().node("n1")?;
+    let identity = Identity { account: "speaker", class: "", port: 7472 };
+    let running = cluster.launch_frr_k8s_speaker(&identity, &node.net, "n1", &args)?;
+    running.wait_for(DEADLINE, "the object that MetalLB's speaker wrote", || {
+        let object = kubectl.get(&["-n", SYSTEM, "frrconfiguration", "metallb-n1"])?;
+        let neighbors = object.pointer("/spec/bgp/routers/0/neighbors").and_then(Value::as_array);
+        Ok((neighbors.map_or(0, Vec::len) == 2).then_some(()))
+    })
 }
 
 /// A cluster that has seen MetalLB versions with BGPPeers stored as `v1beta1`.

@@ -4,6 +4,7 @@
 
 mod advertisements;
 mod bfd;
+mod drift;
 mod injection;
 mod peers;
 mod restart;

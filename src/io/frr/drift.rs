@@ -1,7 +1,8 @@
 //! What somebody else changes in FRR is found and put right.
 //!
 //! A look costs the daemon the printing of its configuration, and us a digest of it: only a text that is not the one of
-//! the look before is parsed and compared. What is not ours stays as it is.
+//! the look before is parsed and compared. What is not ours stays as it is; what users' raw lines have made of FRR is
+//! theirs, and is looked after like ours.
 
 use super::{Driver, Report};
 use crate::frr::{Daemon, Model, delta, read};
@@ -36,6 +37,22 @@ impl Driver {
                 self.doubtful = true;
                 self.settle(wanted, |_| true).await;
             }
+        }
+        self.look_beside(wanted).await;
+    }
+
+    /// Lines of users that no model knows: they are sent again when anything has changed that no model knows, and it is
+    /// told of when that changed something back.
+    async fn look_beside(&mut self, wanted: &Model) {
+        if wanted.raw.is_empty() || !self.bgp.is_up() {
+            return;
+        }
+        let Some(strange) = self.raw.strange().await else { return };
+        self.raw.lose();
+        self.apply(wanted).await;
+        let lines = self.raw.restored(&strange);
+        if !lines.is_empty() {
+            self.report(Report::Drift { daemon: Daemon::Bgp, lines }).await;
         }
     }
 

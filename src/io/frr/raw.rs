@@ -1,12 +1,17 @@
 //! Raw lines of users: offered to every daemon there is, as vtysh would, one by one.
 //!
 //! What an earlier speaker sent is read from the file that it left; a line that no daemon took is tried again, and
-//! told of, with every change.
+//! told of, with every change. How a daemon prints a line is not known. So what is remembered is everything that the
+//! daemons ran beside ours when the lines had been sent: when that is another, somebody may have taken one of them, and
+//! all are sent again.
 
 use super::{Answer, Report, Vty};
-use crate::frr::{RawLine, Subject, written};
+use crate::frr::{RawLine, Subject, read, written};
 use anyhow::Result;
-use std::path::PathBuf;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::PathBuf,
+};
 use tokio::sync::mpsc;
 
 /// Who is asked. The last two are there in some installations only.
@@ -21,12 +26,38 @@ pub(super) struct Raw {
     taken: Vec<RawLine>,
     /// Whether a daemon may have lost it.
     lost: bool,
+    /// What the daemons ran beside ours when they had taken it.
+    left: Beside,
+}
+
+/// What daemons run that no model knows.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// Of all that they run: as long as that is the same, nothing is read.
+    digest: u64,
+    /// In order.
+    lines: Vec<String>,
+}
+
+impl Beside {
+    /// What `other` has and this has not.
+    fn lacks(&self, other: &Self) -> Vec<String> {
+        let mut own = self.lines.iter().peekable();
+        let mut all = Vec::new();
+        for line in &other.lines {
+            while own.next_if(|own| *own < line).is_some() {}
+            if own.next_if_eq(&line).is_none() {
+                all.push(line.clone());
+            }
+        }
+        all
+    }
 }
 
 impl Raw {
     /// Goes on from what the file says.
     pub(super) fn new(dir: PathBuf, file: &str) -> Self {
-        Self { dir, taken: written(file), lost: true }
+        Self { dir, taken: written(file), lost: true, left: Beside::default() }
     }
 
     /// A daemon is new.
@@ -51,6 +82,7 @@ impl Raw {
         sent: &mut Vec<String>,
         reports: &mpsc::Sender<Report>,
     ) {
+        self.lost |= self.strange().await.is_some();
         let gone: Vec<RawLine> = self.taken.iter().filter(|line| !has(wanted, line)).cloned().collect();
         let mut daemons = self.daemons(!gone.is_empty()).await;
         // what stands under a line goes before it
@@ -95,6 +127,46 @@ impl Raw {
             }
         }
         self.taken = wanted.iter().filter(|line| !refused.contains(line)).cloned().collect();
+        self.left = self.beside(None).await.unwrap_or_default();
+    }
+
+    /// What the daemons run beside ours, when it is not what they were left with.
+    pub(super) async fn strange(&mut self) -> Option<Beside> {
+        if self.taken.is_empty() {
+            return None;
+        }
+        let now = self.beside(Some(self.left.digest)).await?;
+        if now.lines == self.left.lines {
+            // something of ours has changed, or nothing
+            self.left.digest = now.digest;
+            return None;
+        }
+        Some(now)
+    }
+
+    /// What has changed back since the daemons were found with `strange`.
+    pub(super) fn restored(&self, strange: &Beside) -> Vec<String> {
+        let back = strange.lacks(&self.left);
+        let gone = self.left.lacks(strange);
+        back.into_iter().chain(gone.into_iter().map(|line| format!("no {line}"))).collect()
+    }
+
+    /// What the daemons run beside ours; `None` when they run nothing but what has this digest, or do not say.
+    async fn beside(&self, known: Option<u64>) -> Option<Beside> {
+        let mut texts = Vec::new();
+        for mut vty in self.daemons(!self.taken.is_empty()).await {
+            texts.push(vty.ask(&["end", "show running-config"]).await.ok()?.pop()?.text);
+        }
+        let mut hasher = DefaultHasher::new();
+        texts.hash(&mut hasher);
+        let digest = hasher.finish();
+        if known == Some(digest) {
+            return None;
+        }
+        let mut lines: Vec<String> = texts.iter().flat_map(|text| read(text).foreign).collect();
+        lines.iter_mut().for_each(|line| *line = line.trim().to_owned());
+        lines.sort();
+        Some(Beside { digest, lines })
     }
 
     /// A connection to each daemon that is there.

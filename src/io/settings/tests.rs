@@ -101,6 +101,30 @@ fn the_speakers_gossip() {
     }
 }
 
+/// What MetalLB's native and FRR modes set and nothing here reads is told of; the modes themselves are one.
+#[test]
+fn what_metallbs_modes_leave_without_effect() {
+    let told = |args: &[&str], env: &[(&str, &str)]| -> Vec<String> {
+        let all = speaker(&[&["--node-name=n"], args].concat(), env).unwrap();
+        assert!(all.frr_k8s.is_none() && all.frr_vty_dir.is_some());
+        all.common.ineffective.into_iter().map(|one| format!("{}: {}", one.name, one.why)).collect()
+    };
+    assert!(told(&[], &[("METALLB_BGP_TYPE", "frr")]).is_empty());
+    let native =
+        "METALLB_BGP_TYPE=native: BGP is spoken by FRR alone: by the one beside the speaker, as with `frr`";
+    assert_eq!(told(&[], &[("METALLB_BGP_TYPE", "native")]), [native]);
+    let env = [("METALLB_BGP_DEBOUNCE_TIMEOUT", "3000"), ("FRR_RELOADER_PID_FILE", "/etc/frr_reloader/pid")];
+    assert_eq!(
+        told(&["--host=10.0.0.1", "--bgp-debounce-timeout=3000"], &env),
+        [
+            "--host: nothing needs it, as in MetalLB",
+            "--bgp-debounce-timeout: changes are applied at once",
+            "METALLB_BGP_DEBOUNCE_TIMEOUT: changes are applied at once",
+            "FRR_RELOADER_PID_FILE: FRR is told by its vty, and nothing is reloaded",
+        ]
+    );
+}
+
 /// As MetalLB's manifests of its default mode have it, and by a flag of ours.
 #[test]
 fn a_separate_frr_k8s() {
