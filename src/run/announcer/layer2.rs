@@ -111,7 +111,7 @@ impl Announcer {
                     "node \"{me}\" leaves \"{ip}\" to node \"{node}\" ({by}), which announces it too and comes first"
                 ),
                 None => format!(
-                    "\"{ip}\" of node \"{me}\" is claimed by another station, no node of this cluster ({by}): node \"{me}\" goes on answering for it"
+                    "\"{ip}\" of node \"{me}\" is claimed by another station, no known node of this cluster ({by}): node \"{me}\" goes on answering for it"
                 ),
             };
             tracing::warn!(service = %key, message, "address conflict");

@@ -262,7 +262,7 @@ fn claims_are_told_once_and_show() {
         (
             None,
             false,
-            "\"192.0.2.7\" of node \"n\" is claimed by another station, no node of this cluster \
+            "\"192.0.2.7\" of node \"n\" is claimed by another station, no known node of this cluster \
              (02:00:00:00:00:ee): node \"n\" goes on answering for it",
             (1, vec![vec![(ip, by)]]),
         ),
