@@ -93,6 +93,7 @@ impl<'a> Elections<'a> {
         };
         let nodes = members
             .iter()
+            .filter(|(_, member)| !member.leaving)
             .filter_map(|(name, member)| Some((name, standing(name, member.interfaces.as_ref())?)))
             .collect();
         let absent = world.nodes.keys().filter(|name| !members.contains_key(*name));
@@ -121,7 +122,7 @@ impl<'a> Elections<'a> {
                     runners().all(|(other, node)| other == *name || rank < race.rank(other, node))
                 });
             return Err(match (lacking, elected) {
-                (Some((_, node)), _) => Reason::NoInterface(race.interfaces(node)),
+                (Some((_, node)), _) => Reason::NoInterface(Box::new(race.interfaces(node))),
                 (None, Some((winner, _))) => Reason::ElectedElsewhere((*winner).clone()),
                 (None, None) => Reason::NoCandidate,
             });

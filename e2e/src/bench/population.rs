@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, pin::pin, time::SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use ferrolb::api::ServiceBGPStatus;
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
@@ -62,6 +63,24 @@ pub(super) async fn last_served(client: &Client, version: &str, count: usize) ->
         }
     }
     bail!("the API server ended the watch")
+}
+
+/// Whether these many Services say that these many peers were told of them. The first page on which one does not is the
+/// last that the API server is asked for.
+pub(super) async fn told(client: &Client, services: usize, peers: usize) -> Result<bool> {
+    let api: Api<ServiceBGPStatus> = Api::all(client.clone());
+    let (mut page, mut seen) = (ListParams::default().limit(500), 0);
+    loop {
+        let list = api.list(&page).await.context("list ServiceBGPStatuses")?;
+        seen += list.items.len();
+        if !list.iter().all(|object| object.status.as_ref().is_some_and(|s| s.peers.len() == peers)) {
+            return Ok(false);
+        }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(seen == services),
+        }
+    }
 }
 
 /// Writes the EndpointSlice of a Service.

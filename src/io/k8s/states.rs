@@ -368,7 +368,16 @@ impl<K: Kind> Keeper<K> {
         self.busy.remove(&key);
         self.dirty.insert(key.clone());
         match (result, act) {
-            (Ok(Some(object)), _) => drop(self.saw(&object, wanted)),
+            (Ok(Some(object)), act) => {
+                self.saw(&object, wanted);
+                // Said is said: an older CRD drops a field that it does not know.
+                if let Act::Say(name, body) = act
+                    && let Some(objects) = self.there.get_mut(&key)
+                    && let Some(there) = objects.iter_mut().find(|there| *there.name == *name)
+                {
+                    there.body = Some(body);
+                }
+            }
             (Ok(None) | Err(Fault::Gone), Act::Delete(name)) => self.forget(&key, &name),
             // somebody deleted it in the meantime: it is made again
             (Err(Fault::Gone), Act::Say(name, _)) => self.forget(&key, &name),
