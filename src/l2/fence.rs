@@ -109,6 +109,7 @@ struct Conceded {
     ask: Instant,
     pause: Duration,
     unanswered: u32,
+    reminded: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +148,8 @@ pub(super) enum Step {
 pub(super) enum Turn {
     /// Ask the station that has it.
     Ask(Place, Mac),
+    /// The same for the first time: it may not have heard that it has it.
+    Remind(Place, Mac),
     /// It is silent: ours again.
     Reclaim(Place),
 }
@@ -224,7 +227,15 @@ impl Fence {
         }
         if concede {
             let ask = now + ASK;
-            let conceded = Conceded { to: node.clone(), at: by, by_name, ask, pause: ASK, unanswered: 0 };
+            let conceded = Conceded {
+                to: node.clone(),
+                at: by,
+                by_name,
+                ask,
+                pause: ASK,
+                unanswered: 0,
+                reminded: false,
+            };
             self.conceded.insert(place, conceded);
             self.questions.insert((ask, place));
             return Step::Concede;
@@ -263,9 +274,9 @@ impl Fence {
             return Some(Turn::Reclaim(place));
         }
         conceded.unanswered = conceded.unanswered.saturating_add(1);
-        let station = conceded.at;
+        let (station, reminded) = (conceded.at, std::mem::replace(&mut conceded.reminded, true));
         self.ask_at(place, now + ASK);
-        Some(Turn::Ask(place, station))
+        Some(if reminded { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
     }
 
     /// When [`Self::turn`] or [`Self::settle`] will next have something.

@@ -35,6 +35,8 @@ pub struct Responder {
     fence: Fence,
     /// Whether those are back whose addresses these are.
     watch: Watch,
+    /// No question before this moment.
+    quiet: Option<Instant>,
     /// How many addresses need a group on an interface.
     groups: BTreeMap<(IfIndex, Ipv6Addr), u32>,
 }
@@ -95,7 +97,7 @@ impl Responder {
     /// When [`Self::due`] or [`Self::questions`] will next have something to send, or [`Self::claims`] another answer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        [self.schedule.next(), self.fence.next(), self.watch.next()].into_iter().flatten().min()
+        self.schedule.next().into_iter().chain(self.next_question()).min()
     }
 
     /// The multicast groups that solicitations for the wanted addresses come to, in order.
@@ -275,7 +277,9 @@ fn announce(ip: IpAddr, link: IfIndex, mac: Mac, to: Option<Mac>, frames: &mut V
         IpAddr::V4(v4) => {
             // Both operations, as neighbours differ in which they heed. A request leaves the target's hardware
             // address empty (RFC 5227 §3); Linux takes a reply for an announcement when it is the sender's own.
-            for (operation, target_mac) in [(Operation::Request, Mac::ZERO), (Operation::Reply, mac)] {
+            let both = [(Operation::Request, Mac::ZERO), (Operation::Reply, mac)];
+            // one station is one of ours, which needs no choice
+            for (operation, target_mac) in both.into_iter().take(if to.is_some() { 1 } else { 2 }) {
                 let arp = Arp { operation, sender_mac: mac, sender_ip: v4, target_mac, target_ip: v4 };
                 frames.push(make(link, ip, mac, to.unwrap_or(Mac::BROADCAST), Message::Arp(arp)));
             }

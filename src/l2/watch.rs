@@ -25,9 +25,10 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// What is long.
 const LONG: Duration = Duration::from_secs(600);
 
-/// Questions in a row when one is back, and the pause then: as many as a socket takes that somebody reads.
-const VOLLEY: usize = 64;
-const BREATH: Duration = Duration::from_millis(1);
+/// When one is back, all addresses are asked for again after this pause, for so long: questions and answers get lost
+/// when there are many.
+const SWEEP: Duration = Duration::from_millis(10);
+const SWEEPS: Duration = Duration::from_secs(1);
 
 /// The questions, by whom they go to and where.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ struct Vigil {
     at: Instant,
     /// Addresses to ask for without a pause.
     sweep: usize,
+    /// When it was last found to be back.
+    found: Option<Instant>,
 }
 
 impl Watch {
@@ -68,7 +71,8 @@ impl Watch {
         match self.0.get(&(owner.clone(), link)) {
             Some(old) => Vigil { stations, ips: BTreeSet::new(), ..old.clone() },
             None => {
-                Vigil { stations, ips: BTreeSet::new(), last: None, since: now, at: now + EVERY, sweep: 0 }
+                let ips = BTreeSet::new();
+                Vigil { stations, ips, last: None, since: now, at: now + EVERY, sweep: 0, found: None }
             }
         }
     }
@@ -77,7 +81,11 @@ impl Watch {
     pub(super) fn found(&mut self, now: Instant, place: Place, node: &NodeName) {
         let (ip, link) = place;
         for ((owner, on), vigil) in &mut self.0 {
-            if *on == link && vigil.ips.remove(&ip) && owner == node && vigil.sweep == 0 {
+            if *on != link || !vigil.ips.remove(&ip) || owner != node {
+                continue;
+            }
+            let again = vigil.found.replace(now).is_some_and(|found| now < found + SWEEPS);
+            if !again {
                 (vigil.sweep, vigil.at) = (vigil.ips.len(), now);
             }
         }
@@ -94,7 +102,11 @@ impl Watch {
         let pause = match vigil.sweep.checked_sub(1) {
             Some(left) => {
                 vigil.sweep = left;
-                if left.is_multiple_of(VOLLEY) { BREATH } else { Duration::ZERO }
+                Duration::ZERO
+            }
+            None if vigil.found.is_some_and(|found| now < found + SWEEPS) => {
+                vigil.sweep = vigil.ips.len();
+                SWEEP
             }
             None if long => SELDOM,
             None => EVERY,

@@ -14,11 +14,13 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-/// Questions and reclaimed addresses that one call of [`Responder::questions`] sees to.
+/// Questions and reclaimed addresses that one call of [`Responder::questions`] sees to, and the pause then: a socket
+/// holds a few hundred frames that nobody has read yet.
 const QUESTIONS: usize = 64;
+const PAUSE: Duration = Duration::from_millis(1);
 
 impl Responder {
     /// Follows the other nodes. When one comes back, a network may have healed: everything is announced again.
@@ -48,10 +50,7 @@ impl Responder {
                 if let Some(node) = self.fence.rivals.stations.get(&by) {
                     self.watch.found(now, place, node);
                 }
-                // A last word, to the other alone: it announces itself, and neighbours hear where the address is now.
-                if let Some(port) = self.ports.get(&link) {
-                    announce(ip, link, port.mac, Some(by), &mut frames);
-                }
+                self.last_word(ip, link, by, &mut frames);
                 Outcome::Concede
             }
             Step::Burst(at) => {
@@ -90,9 +89,16 @@ impl Responder {
     pub fn questions(&mut self, now: Instant) -> Vec<Frame> {
         self.fence.settle(now);
         let mut frames = Vec::new();
+        if self.quiet.is_some_and(|quiet| now < quiet) {
+            return frames;
+        }
         for _ in 0..QUESTIONS {
             match self.fence.turn(now) {
                 Some(Turn::Ask((ip, link), station)) => self.ask(ip, link, station, &mut frames),
+                Some(Turn::Remind((ip, link), station)) => {
+                    self.ask(ip, link, station, &mut frames);
+                    self.last_word(ip, link, station, &mut frames);
+                }
                 Some(Turn::Reclaim(place)) => {
                     self.schedule.start(now, place);
                     self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
@@ -100,11 +106,26 @@ impl Responder {
                 None => break,
             }
         }
-        for _ in 0..QUESTIONS {
+        while frames.len() < QUESTIONS {
             let Some(((ip, link), stations)) = self.watch.turn(now) else { break };
             stations.into_iter().for_each(|station| self.ask(ip, link, station, &mut frames));
         }
+        self.quiet = (frames.len() >= QUESTIONS).then_some(now + PAUSE);
         frames
+    }
+
+    /// When [`Self::questions`] will next have some, or [`Self::claims`] another answer.
+    pub(super) fn next_question(&self) -> Option<Instant> {
+        let next = self.fence.next().into_iter().chain(self.watch.next()).min()?;
+        Some(self.quiet.map_or(next, |quiet| next.max(quiet)))
+    }
+
+    /// Says to one station that the address is here, since it has it: it will announce itself, and neighbours hear where
+    /// the address is now.
+    fn last_word(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {
+        if let Some(port) = self.ports.get(&link) {
+            announce(ip, link, port.mac, Some(station), frames);
+        }
     }
 
     fn ask(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {

@@ -268,8 +268,8 @@ fn an_address_comes_back_when_the_other_has_no_right_to_it() {
     assert_eq!((segment.claims(1), segment.nodes[1].next_deadline()), (BTreeMap::new(), None));
 }
 
-/// Views that contradict each other: both think that it is theirs, or that it is the other's. In the end one answers,
-/// the one with the lesser name.
+/// Views that contradict each other: both think that it is theirs, or that it is the other's. In the end one answers
+/// and goes on to; where neither gives way, the one with the lesser name.
 #[test]
 fn two_that_do_not_agree_end_with_one_answer() {
     for owners in [[&[][..], &[]], [&[1], &[0]]] {
@@ -281,12 +281,14 @@ fn two_that_do_not_agree_end_with_one_answer() {
             }
             segment.pass(12_000 * MS);
             let settled = segment.now;
+            let winner = segment.answer(vip(0));
+            assert!(winner == [0] || winner == [1] && !owners[0].is_empty(), "{owners:?}: {winner:?}");
             for _ in 0..600 {
-                assert_eq!(segment.answer(vip(0)), [0], "{owners:?} {:?}", segment.now);
-                assert_eq!(segment.answer(vip(1)), [0], "{owners:?} {:?}", segment.now);
+                assert_eq!(segment.answer(vip(0)), winner, "{owners:?} {:?}", segment.now);
+                assert_eq!(segment.answer(vip(1)), winner, "{owners:?} {:?}", segment.now);
                 segment.pass(100 * MS);
             }
-            let said = segment.announced(0, vip(0), settled).len();
+            let said = segment.announced(winner[0], vip(0), settled).len();
             assert!(said < 9, "{said} announcements in a minute");
         }
     }
@@ -360,8 +362,7 @@ fn a_heal_is_noticed_on_the_wire() {
         assert_eq!(segment.answer(vip(n)), [0], "address {n}");
     }
     let most = segment.sent.iter().filter(questions).filter(|sent| sent.at >= healed).count();
-    // a question and the last words, which are two frames of ARP
-    assert!(most <= vips + vips / 2 + vips + 10, "{most} frames");
+    assert!(most <= 2 * vips + 20, "{most} frames: for each address a question and a last word");
     // the winner announces every one of them, in its pace
     segment.pass(2000 * MS);
     for n in [0, 1, vips / 2, vips - 1] {
