@@ -3,11 +3,15 @@
 SERVICES ?= 5000
 PEERS ?= 2
 EDITS ?= 1000
+VIPS ?= 10000
+KILLS ?= 50
+FRAMES ?= 1000000
+SEED ?= 1
 KEEP ?=
 CARGO ?= cargo
 export PATH := $(PATH):/usr/local/go/bin
 
-.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-edits bench-install crds manifests golden fmt release
+.PHONY: help setup build check test test-lab test-install demo demo-down cluster cluster-down images bench-announce bench-arp bench-edits bench-install bench-takeover fuzz crds manifests golden fmt release
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -62,12 +66,21 @@ images: setup ## controller, speaker and FRR images by buildah, with their sizes
 release: ## optimised controller, speaker and ferrolb
 	$(CARGO) build --release --workspace --bins
 
+fuzz: ## FRAMES random and spoilt frames through the responder, judged by an oracle; SEED repeats a run
+	FERROLB_FUZZ_FRAMES=$(FRAMES) FERROLB_FUZZ_SEED=$(SEED) $(CARGO) test --package ferrolb --test fuzz -- --nocapture
+
 bench-announce: setup release ## Service written -> route at the ToR, beside FRR's floor
 	@sh e2e/cluster/build.sh > /dev/null
 	@FERROLB_BIN_DIR=target/release target/release/bench announce --services $(SERVICES) --peers $(PEERS)
 
+bench-arp: setup release ## ARP answered for many addresses, beside the kernel's own; the cost of other traffic
+	@FERROLB_BIN_DIR=target/release target/release/bench arp --vips $(VIPS)
+
 bench-edits: setup build ## random edits against a real FRR: dropped sessions, stray withdrawals, the final state
 	@target/debug/bench edits --edits $(EDITS)
+
+bench-takeover: setup release ## dead nodes, healed partitions and planned hand-overs on a flat segment
+	@FERROLB_BIN_DIR=target/release target/release/bench takeover --kills $(KILLS)
 
 bench-install: setup build ## an installation's life on real nodes: first address, failed requests, memory
 	@sh e2e/cluster/build.sh > /dev/null

@@ -1,8 +1,10 @@
 //! Measurements on the lab and the test cluster; `BENCHMARKS.md` has their results.
 
 pub mod announce;
+pub mod arp;
 pub mod edits;
 pub mod install;
+pub mod takeover;
 
 mod cpu;
 mod memory;

@@ -10,7 +10,6 @@
 pub mod images;
 mod kubelet;
 pub mod life;
-mod load;
 pub mod machine;
 mod operate;
 mod runtime;

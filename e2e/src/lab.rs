@@ -449,13 +449,13 @@ pub fn neighbours(node: &Node) -> [IpAddr; 2] {
     [Segment::Tor.v4(node.host()).into(), Segment::Tor.v6(node.host()).into()]
 }
 
-fn product(manifests: &Manifests, name: &str, net: &Net) -> Result<Spawn> {
+pub(crate) fn product(manifests: &Manifests, name: &str, net: &Net) -> Result<Spawn> {
     let program = bins::product(name)?;
     let spawn = net.command(&program.to_string_lossy()).arg("--manifests").arg(manifests.dir());
     Ok(spawn.args(["--port", "7472", "--health-probe-port", &HEALTH_PORT.to_string(), "--log-level", "info"]))
 }
 
-fn ready(process: &Running, net: &Net) -> Result<()> {
+pub(crate) fn ready(process: &Running, net: &Net) -> Result<()> {
     process.wait_for(DEADLINE, "readiness", || {
         let url = format!("http://127.0.0.1:{HEALTH_PORT}/readyz");
         let curl =

@@ -36,6 +36,24 @@ impl Manifests {
         fs::rename(&half, &whole).with_context(|| format!("rename to {}", whole.display()))
     }
 
+    /// Gives a Service in the namespace `default` addresses of a pool, as a controller would; there must be none then.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn allot(&self, service: &str, pool: &str, addresses: &[IpAddr]) -> Result<()> {
+        let dir = self.dir.join("status/services");
+        fs::create_dir_all(&dir).with_context(|| format!("make {}", dir.display()))?;
+        let mut text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  namespace: default\n  name: {service}\n  annotations:\n    \
+             metallb.io/ip-allocated-from-pool: {pool}\nstatus:\n  loadBalancer:\n    ingress:\n"
+        );
+        for address in addresses {
+            text += &format!("    - ip: \"{address}\"\n");
+        }
+        let file = dir.join(format!("default.{service}.yaml"));
+        fs::write(&file, text).with_context(|| format!("write {}", file.display()))
+    }
+
     /// Removes `<name>.yaml`.
     ///
     /// # Errors

@@ -4,7 +4,8 @@
 //! `arping` and `ndisc6` ask as a user would; the unicast solicitation, which no common tool sends, is made here.
 
 use std::{
-    net::{IpAddr, Ipv6Addr},
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Duration,
 };
 
@@ -95,6 +96,47 @@ pub fn known(client: &Net, ip: IpAddr) -> Result<Option<String>> {
     Ok(table.pointer("/0/lladdr").and_then(serde_json::Value::as_str).map(str::to_owned))
 }
 
+/// The question of everyone who has `ip`, by the station `own` with these addresses: broadcast, or to the
+/// solicited-node group.
+#[must_use]
+pub fn question(own: [u8; 6], from: (Ipv4Addr, Ipv6Addr), ip: IpAddr) -> Vec<u8> {
+    match ip {
+        IpAddr::V4(ip) => {
+            let head = [0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1];
+            [&[0xff; 6][..], &own, &head, &own, &from.0.octets(), &[0; 6], &ip.octets()].concat()
+        }
+        IpAddr::V6(ip) => {
+            let [.., a, b, c] = ip.octets();
+            let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+            solicitation(own, from.1, ([0x33, 0x33, 0xff, a, b, c], group), ip)
+        }
+    }
+}
+
+/// When this station first claims `ip` at this time or later.
+#[must_use]
+pub fn first(claims: &[Claim], ip: IpAddr, mac: &str, since: Duration) -> Option<Duration> {
+    let mut of = claims.iter().filter(|claim| claim.ip == ip && claim.mac == mac && claim.at >= since);
+    of.next().map(|claim| claim.at)
+}
+
+/// For how long two stations claimed `ip` at once, at this time or later: from when the second of them begins to when
+/// one of them is heard last. There must be no more than one change in that time.
+#[must_use]
+pub fn doubled(claims: &[Claim], ip: IpAddr, since: Duration) -> Duration {
+    let mut times: BTreeMap<&str, (Duration, Duration)> = BTreeMap::new();
+    for claim in claims.iter().filter(|claim| claim.ip == ip && claim.at >= since) {
+        times.entry(&claim.mac).or_insert((claim.at, claim.at)).1 = claim.at;
+    }
+    let mut most = Duration::ZERO;
+    for (a, one) in &times {
+        for (_, other) in times.iter().filter(|(b, _)| *b > a) {
+            most = most.max(one.1.min(other.1).saturating_sub(one.0.max(other.0)));
+        }
+    }
+    most
+}
+
 /// Every claim in these frames.
 #[must_use]
 pub fn claims(frames: &[Frame]) -> Vec<Claim> {
@@ -142,7 +184,7 @@ fn solicit(client: &Net, target: Ipv6Addr, to: &str) -> Result<()> {
         serde_json::from_str(&client.ip(&format!("-j -6 addr show dev {LAN} scope global"))?)?;
     let source = links.pointer("/0/addr_info/0/local").and_then(serde_json::Value::as_str);
     let source: Ipv6Addr = source.context("the client has no IPv6 address")?.parse()?;
-    let frame = solicitation(own, source, to, target);
+    let frame = solicitation(own, source, (to, target), target);
     client.enter(|| {
         let interface = datalink::interfaces().into_iter().find(|interface| interface.name == LAN);
         let interface = interface.context("the client has no flat segment")?;
@@ -157,14 +199,14 @@ fn solicit(client: &Net, target: Ipv6Addr, to: &str) -> Result<()> {
 }
 
 /// RFC 4861 section 4.3, with the source's hardware address as its option.
-fn solicitation(own: [u8; 6], source: Ipv6Addr, to: [u8; 6], target: Ipv6Addr) -> Vec<u8> {
+fn solicitation(own: [u8; 6], source: Ipv6Addr, to: ([u8; 6], Ipv6Addr), target: Ipv6Addr) -> Vec<u8> {
     const LENGTH: u16 = 32;
     let mut icmp = vec![135, 0, 0, 0, 0, 0, 0, 0];
     icmp.extend(target.octets());
     icmp.extend([1, 1]);
     icmp.extend(own);
     let mut pseudo = source.octets().to_vec();
-    pseudo.extend(target.octets());
+    pseudo.extend(to.1.octets());
     pseudo.extend(u32::from(LENGTH).to_be_bytes());
     pseudo.extend([0, 0, 0, 58]);
     pseudo.extend(&icmp);
@@ -172,14 +214,14 @@ fn solicitation(own: [u8; 6], source: Ipv6Addr, to: [u8; 6], target: Ipv6Addr) -
     if let Some(field) = icmp.get_mut(2..4) {
         field.copy_from_slice(&checksum);
     }
-    let mut frame = to.to_vec();
+    let mut frame = to.0.to_vec();
     frame.extend(own);
     frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
     frame.extend(LENGTH.to_be_bytes());
     // ICMPv6; the hop limit that proves a sender on the link
     frame.extend([58, 255]);
     frame.extend(source.octets());
-    frame.extend(target.octets());
+    frame.extend(to.1.octets());
     frame.extend(icmp);
     frame
 }
@@ -202,4 +244,47 @@ fn bytes(mac: &str) -> Result<[u8; 6]> {
 
 fn hex(mac: &[u8]) -> String {
     mac.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_two_claim_it() {
+        let ip: IpAddr = "192.0.2.7".parse().unwrap();
+        let claims = |list: &[(u64, &str)]| -> Vec<Claim> {
+            let claim = |(ms, mac): &(u64, &str)| Claim {
+                at: Duration::from_millis(*ms),
+                ip,
+                mac: (*mac).to_owned(),
+                answer: true,
+            };
+            list.iter().map(claim).collect()
+        };
+        let all = claims(&[(1, "a"), (5, "a"), (9, "b"), (12, "b")]);
+        assert_eq!(doubled(&all, ip, Duration::ZERO), Duration::ZERO, "one after the other");
+        assert_eq!(first(&all, ip, "b", Duration::ZERO), Some(Duration::from_millis(9)));
+        assert_eq!(first(&all, ip, "a", Duration::from_millis(6)), None);
+        let all = claims(&[(1, "a"), (5, "b"), (8, "a"), (12, "b")]);
+        assert_eq!(doubled(&all, ip, Duration::ZERO), Duration::from_millis(3), "from 5 to 8");
+        assert_eq!(doubled(&all, ip, Duration::from_millis(9)), Duration::ZERO);
+        assert_eq!(doubled(&all, "192.0.2.8".parse().unwrap(), Duration::ZERO), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_question_is_no_claim_and_its_answer_is() {
+        let (own, from) = ([2, 0, 0, 0, 0, 1], (Ipv4Addr::new(192, 0, 2, 9), "2001:db8::9".parse().unwrap()));
+        for ip in ["192.0.2.7", "2001:db8::1:7"] {
+            let bytes = question(own, from, ip.parse().unwrap());
+            let mut frame = Frame { at: Duration::ZERO, bytes };
+            assert_eq!(claims(&[frame.clone()]), []);
+            assert!(ferrolb::l2::wire::parse(&frame.bytes).is_ok(), "{ip}");
+            // the same octets as an answer say that the asker is at its own address
+            if ip.contains('.') {
+                frame.bytes[21] = 2;
+                assert_eq!(claims(&[frame])[0].ip, IpAddr::from(from.0));
+            }
+        }
+    }
 }

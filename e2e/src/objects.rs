@@ -81,12 +81,20 @@ impl Service {
 /// A Node that is ready, with its addresses on the flat segment.
 #[must_use]
 pub fn node(node: &Node) -> String {
-    let (name, v4, v6) = (node.name(), Segment::Lan.v4(node.host()), Segment::Lan.v6(node.host()));
-    format!(
+    node_at(node.name(), &[Segment::Lan.v4(node.host()).into(), Segment::Lan.v6(node.host()).into()])
+}
+
+/// A Node that is ready, with these addresses.
+#[must_use]
+pub fn node_at(name: &str, addresses: &[IpAddr]) -> String {
+    let mut text = format!(
         "apiVersion: v1\nkind: Node\nmetadata:\n  name: {name}\n  labels:\n    kubernetes.io/hostname: {name}\n\
-         status:\n  addresses:\n  - {{type: InternalIP, address: {v4}}}\n  - {{type: InternalIP, address: \"{v6}\"}}\n  \
-         conditions:\n  - {{type: Ready, status: \"True\"}}\n"
-    )
+         status:\n  conditions:\n  - {{type: Ready, status: \"True\"}}\n  addresses:\n"
+    );
+    for address in addresses {
+        text += &format!("  - {{type: InternalIP, address: \"{address}\"}}\n");
+    }
+    text
 }
 
 /// The two pools.
@@ -113,6 +121,12 @@ pub fn advertisements() -> String {
     [("BGPAdvertisement", "routed"), ("L2Advertisement", "flat")]
         .map(|(kind, pool)| head(kind, "v1beta1", pool) + &format!("spec:\n  ipAddressPools: [{pool}]\n"))
         .join("---\n")
+}
+
+/// An advertisement of this pool by ARP and NDP.
+#[must_use]
+pub fn l2_advertisement(pool: &str) -> String {
+    head("L2Advertisement", "v1beta1", pool) + &format!("spec:\n  ipAddressPools: [{pool}]\n")
 }
 
 /// A peer per router and family: `tor-v4`, `tor-v6`, `bird-v4`, `bird-v6`.

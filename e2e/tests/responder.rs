@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     os::fd::AsRawFd as _,
     path::PathBuf,
     sync::Arc,
@@ -23,8 +23,9 @@ use ferrolb::{
     net::{Interfaces, Links, Mac},
 };
 use ferrolb_e2e::{
-    netns::Net,
+    netns::{self, Net},
     process::{Running, Spawn},
+    raw::{Heard, Raw},
     wait,
     warden::Warden,
 };
@@ -489,5 +490,188 @@ fn thousands_of_addresses_keep_nobody_waiting() -> Result<()> {
     })?;
     let solicited = segment.ndisc6("2001:db8::31:63")?;
     assert_eq!(solicited, segment.node.mac("eth0")?);
+    segment.end()
+}
+
+/// A question for `VIP` from the client, with these octets after the hardware addresses of the frame.
+fn question(from: &Raw, to: [u8; 6], tag: &[u8], operation: u8) -> Result<Vec<u8>> {
+    let (vip, client) = (VIP.parse::<Ipv4Addr>()?.octets(), [192, 0, 2, 9]);
+    let arp =
+        [&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, operation][..], &from.mac(), &client, &[0; 6], &vip].concat();
+    Ok([&to[..], &from.mac(), tag, &arp].concat())
+}
+
+/// An IPv6 packet from the client to `VIP6` with this header after its own, and 64 octets of this one.
+fn packet6(from: &Raw, to: [u8; 6], next: u8, kind: u8) -> Result<Vec<u8>> {
+    let (source, target) = (CLIENT6.parse::<Ipv6Addr>()?.octets(), VIP6.parse::<Ipv6Addr>()?.octets());
+    let head = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 64, next, 255];
+    Ok([&to[..], &from.mac(), &head, &source, &target, &[kind], &[0; 63]].concat())
+}
+
+/// The kernel keeps away what is not for the responder: it is not woken for it. What is tagged with VLAN 0 is for it.
+#[test]
+fn other_traffic_does_not_wake_the_responder() -> Result<()> {
+    let mut segment = Segment::new(&[(VIP, Interfaces::All), (VIP6, Interfaces::All)])?;
+    let mac = segment.node.mac("eth0")?.parse::<Mac>()?.0;
+    let other = [2, 0, 0, 0, 0, 0x99];
+    let all = |segment: &Segment| segment.counters.totals().dropped.values().sum::<u64>();
+    let asked = |segment: &Segment, ip: &str| -> Result<u64> {
+        let totals = segment.counters.totals();
+        Ok(totals.by_ip.get(&ip.parse()?).map_or(0, |counts| counts.requests_received))
+    };
+    wait::until_true(SOON, "the announcements", || Ok(segment.counters.totals().by_ip.len() == 2))?;
+    let raw = segment.client.enter(|| Raw::open("eth0", Heard::Nothing))?;
+    let udp = [&mac[..], &raw.mac(), &[0x08, 0, 0x45, 0, 0, 46], &[0; 5], &[17], &[0; 80]].concat();
+    let mut noise = vec![
+        ("UDP", udp),
+        ("LLDP", [&[1, 0x80, 0xc2, 0, 0, 0x0e][..], &raw.mac(), &[0x88, 0xcc], &[0; 50]].concat()),
+        ("reverse ARP", question(&raw, [0xff; 6], &[], 3)?),
+        ("ARP for another station", question(&raw, other, &[], 1)?),
+        ("ARP of VLAN 10", question(&raw, [0xff; 6], &[0x81, 0, 0, 10], 1)?),
+        ("UDP over IPv6", packet6(&raw, mac, 17, 135)?),
+        ("a solicitation for another station", packet6(&raw, other, 58, 135)?),
+        ("a solicitation behind another header", packet6(&raw, mac, 0, 135)?),
+    ];
+    for kind in [1, 128, 129, 133, 134, 137, 143] {
+        noise.push(("another message of ICMPv6", packet6(&raw, mac, 58, kind)?));
+    }
+    let before = all(&segment);
+    for (_, frame) in &noise {
+        for _ in 0..100 {
+            raw.send(frame)?;
+        }
+    }
+    // Frames are taken in order: when this one is answered, all of those have been through.
+    raw.send(&question(&raw, [0xff; 6], &[0x81, 0, 0, 0], 1)?)?;
+    wait::until_true(SOON, "the answer to a question in VLAN 0", || Ok(asked(&segment, VIP)? == 1))?;
+    let mut message = wire::Solicitation {
+        source: CLIENT6.parse()?,
+        destination: VIP6.parse()?,
+        target: VIP6.parse::<Ipv6Addr>()?,
+        link_layer: None,
+    };
+    let mut ask = |hops: u8| -> Result<()> {
+        let frame = wire::Frame {
+            destination: Mac(mac),
+            source: Mac(raw.mac()),
+            message: wire::Message::Solicitation(message),
+        };
+        let mut octets = wire::emit(&frame).to_vec();
+        *octets.get_mut(21).context("no hop limit")? = hops;
+        message.link_layer = Some(Mac(raw.mac()));
+        raw.send(&octets)
+    };
+    ask(255)?;
+    wait::until_true(SOON, "the answer to a solicitation", || Ok(asked(&segment, VIP6)? == 1))?;
+    assert_eq!(all(&segment), before, "of {} kinds of frames, some came through", noise.len());
+    // These are looked at, and get no answer: what a router passed on, and, by the sum, what is spoilt.
+    ask(254)?;
+    raw.send(&packet6(&raw, mac, 58, 135)?)?;
+    ask(255)?;
+    wait::until_true(SOON, "the next answer", || Ok(asked(&segment, VIP6)? == 2))?;
+    assert_eq!(all(&segment), before + 2);
+    segment.end()
+}
+
+/// A bridge that snoops passes a solicitation only to ports that reported its group: those of the node do, on an
+/// interface that comes later too, and the kernel's own search and its unicast probes both succeed through it.
+#[test]
+fn a_switch_that_snoops_lets_solicitations_through() -> Result<()> {
+    const BRIDGE: &str = "lan";
+    let warden = Warden::start()?;
+    let net = |role: &str| Net::create(&warden, role);
+    let (switch, node, client, third) = (net("switch")?, net("node")?, net("client")?, net("third")?);
+    switch.bridge(BRIDGE)?;
+    switch.ip(&format!(
+        "link set dev {BRIDGE} type bridge mcast_snooping 1 mcast_query_response_interval 20 \
+         mcast_startup_query_interval 100 mcast_querier 1"
+    ))?;
+    for (host, address) in
+        [(&node, "2001:db8::2/64"), (&client, "2001:db8::c1/64"), (&third, "2001:db8::3/64")]
+    {
+        host.plug("eth0", &[address], &switch, BRIDGE)?;
+    }
+    let mut segment = Segment {
+        wanted: None,
+        speaker: None,
+        counters: Arc::new(Counters::default()),
+        node,
+        client,
+        warden: Arc::clone(&warden),
+    };
+    segment.speak(&[(VIP6, Interfaces::All)])?;
+    let mac = segment.node.mac("eth0")?;
+    let reported = |port: &str| -> Result<bool> {
+        let table = Spawn::new("bridge").args(["-n", switch.name(), "mdb", "show"]).text()?;
+        Ok(table.lines().any(|line| line.contains(&format!("port {port} grp ff02::1:ff00:7 "))))
+    };
+    wait::until_true(SOON, "the group at the node's port", || reported(&netns::port("node", BRIDGE)))?;
+
+    // The switch snoops when a bystander no longer hears who is asked for in vain.
+    let heard = |segment: &Segment, target: &str| -> Result<usize> {
+        let raw = third.enter(|| Raw::open("eth0", Heard::Everything))?;
+        segment.ndisc6(target)?;
+        let (mut count, mut room) = (0, [0; 2048]);
+        while let Some(length) = raw.receive(&mut room)? {
+            let frame = room.get(..length).unwrap_or_default();
+            count += usize::from(frame.get(20) == Some(&58) && frame.get(54) == Some(&135));
+        }
+        Ok(count)
+    };
+    wait::until_true(Duration::from_secs(30), "the switch to snoop", || {
+        Ok(heard(&segment, "2001:db8::99")? == 0)
+    })?;
+    assert_eq!(segment.ndisc6(VIP6)?, mac, "asked by multicast");
+    assert_eq!(heard(&segment, VIP6)?, 0, "and nobody else heard it");
+    assert!(!reported(&netns::port("third", BRIDGE))?);
+
+    // The kernel's own search, and its probe of what it has found.
+    let neighbour = |segment: &Segment| segment.client.ip(&format!("neigh show {VIP6} dev eth0"));
+    segment.client.ip("neigh flush all")?;
+    segment.client.enter(|| Ok(UdpSocket::bind(":::0")?.send_to(&[0], (VIP6, 9))?))?;
+    wait::until_true(SOON, "the kernel's search", || Ok(neighbour(&segment)?.contains(&mac)))?;
+    for state in ["probe", "stale"] {
+        segment.client.ip(&format!("neigh replace {VIP6} lladdr {mac} dev eth0 nud {state}"))?;
+        wait::until_true(SOON, "the kernel's probe of a neighbour", || {
+            segment.client.enter(|| Ok(UdpSocket::bind(":::0")?.send_to(&[0], (VIP6, 9))?))?;
+            Ok(neighbour(&segment)?.contains("REACHABLE"))
+        })?;
+    }
+
+    // An interface that comes later.
+    segment.node.ip(&format!("link add name eth1 type veth peer name late netns {}", switch.name()))?;
+    switch.ip(&format!("link set dev late master {BRIDGE} up"))?;
+    segment.node.ip("link set dev eth1 up")?;
+    wait::until_true(SOON, "the group at the later port", || reported("late"))?;
+    segment.end()
+}
+
+/// Thousands of addresses that give way to others, again and again, take no more sockets than the first did.
+#[test]
+fn memberships_that_change_share_their_sockets() -> Result<()> {
+    const MANY: u32 = 3000;
+    let mut segment = Segment::new(&[])?;
+    let joined = |round: u32| -> Result<bool> {
+        let groups = segment.node.command("cat").arg("/proc/net/igmp6").text()?;
+        let group = format!("ff0200000000000000000001ff{round:02x}");
+        Ok(groups.lines().filter(|line| line.contains(&group)).count() >= usize::try_from(MANY)?)
+    };
+    let sockets = || -> Result<u32> {
+        let text = segment.node.command("cat").arg("/proc/net/sockstat").text()?;
+        let count = text.lines().find_map(|line| line.strip_prefix("sockets: used ")?.trim().parse().ok());
+        count.context("no count of sockets")
+    };
+    let mut first = None;
+    for round in 1..=4_u32 {
+        let texts: Vec<String> = (0..MANY).map(|n| format!("2001:db8::{round:x}:{n:x}")).collect();
+        // one stays, so that its socket does
+        let mut many = vec![(VIP6, Interfaces::All)];
+        many.extend(texts.iter().map(|text| (text.as_str(), Interfaces::All)));
+        segment.want(&many)?;
+        wait::until_true(Duration::from_secs(30), "every group", || joined(round))?;
+        let used = sockets()?;
+        assert!(used <= *first.get_or_insert(used), "{used} sockets in round {round}, {first:?} at first");
+    }
+    assert_eq!(segment.ndisc6("2001:db8::4:bb7")?, segment.node.mac("eth0")?);
     segment.end()
 }

@@ -198,8 +198,17 @@ fn neighbour_filter() -> [SockFilter; 9] {
 /// switches that snoop need. Plain sockets, no capability; one socket takes some thousands of groups.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    sockets: Vec<Socket>,
+    holders: Vec<Holder>,
+    /// Which holder has the membership.
     joined: BTreeMap<(IfIndex, Ipv6Addr), usize>,
+}
+
+/// A socket that memberships hang on.
+#[derive(Debug)]
+struct Holder {
+    socket: Socket,
+    /// It took no more, and none has been left since.
+    full: bool,
 }
 
 impl Groups {
@@ -213,34 +222,37 @@ impl Groups {
         if self.joined.contains_key(&(link, group)) {
             return Ok(());
         }
-        // Socket memory limits the groups per socket; the last socket is the one with room, if any.
-        if let Some(socket) = self.sockets.last() {
-            match socket.join_multicast_v6(&group, link.0) {
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) => {}
-                result => return result.map(|()| self.note(link, group)),
+        // Socket memory limits the groups per socket.
+        for (index, holder) in self.holders.iter_mut().enumerate().filter(|(_, holder)| !holder.full) {
+            match holder.socket.join_multicast_v6(&group, link.0) {
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::ENOBUFS)) => {
+                    holder.full = true;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.joined.insert((link, group), index);
+                    return Ok(());
+                }
             }
         }
         let socket = Socket::new(Domain::IPV6, Type::DGRAM, None)?;
         socket.join_multicast_v6(&group, link.0)?;
-        self.sockets.push(socket);
-        self.note(link, group);
+        self.joined.insert((link, group), self.holders.len());
+        self.holders.push(Holder { socket, full: false });
         Ok(())
     }
 
     /// Leaves `group` on `link`. The kernel has nothing to object that would matter: an interface that is gone took
     /// its memberships along.
     pub(super) fn leave(&mut self, link: IfIndex, group: Ipv6Addr) {
-        let socket = self.joined.remove(&(link, group)).and_then(|index| self.sockets.get(index));
-        if let Some(socket) = socket {
-            drop(socket.leave_multicast_v6(&group, link.0));
+        let index = self.joined.remove(&(link, group));
+        if let Some(holder) = index.and_then(|index| self.holders.get_mut(index)) {
+            drop(holder.socket.leave_multicast_v6(&group, link.0));
+            holder.full = false;
         }
         if self.joined.is_empty() {
-            self.sockets.clear();
+            self.holders.clear();
         }
-    }
-
-    fn note(&mut self, link: IfIndex, group: Ipv6Addr) {
-        self.joined.insert((link, group), self.sockets.len().saturating_sub(1));
     }
 }
 

@@ -117,8 +117,6 @@ struct Conceded {
     unanswered: u32,
     /// Whether it has said so to all.
     announced: bool,
-    /// Whether it was meant.
-    planned: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +246,6 @@ impl Fence {
                 pause: ASK,
                 unanswered: 0,
                 announced: loud || live,
-                planned: live,
             };
             self.conceded.insert(place, conceded);
             self.questions.insert((ask, place));
@@ -317,8 +314,7 @@ impl Fence {
         let ripe = self.strangers.iter().filter(|(_, stranger)| stranger.ripe);
         let strangers =
             ripe.map(|((ip, _), stranger)| (*ip, Claim { by: stranger.by, node: None, conceded: false }));
-        let conceded = self.conceded.iter().filter(|(_, conceded)| !conceded.planned);
-        let conceded = conceded.map(|((ip, _), conceded)| {
+        let conceded = self.conceded.iter().map(|((ip, _), conceded)| {
             (*ip, Claim { by: conceded.at, node: Some(conceded.to.clone()), conceded: true })
         });
         strangers.chain(conceded).collect()

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use ferrolb_e2e::bench::{announce, edits, install};
+use ferrolb_e2e::bench::{announce, arp, edits, install, takeover};
 
 fn main() -> ExitCode {
     match run() {
@@ -19,7 +19,8 @@ fn main() -> ExitCode {
 }
 
 const USAGE: &str = "bench announce [--services N] [--samples N] [--peers N] [--burst N] [--idle SECONDS] | \
-                     bench edits [--edits N] [--seed N] | bench install";
+                     bench arp [--vips N] [--seconds N] | bench edits [--edits N] [--seed N] | bench install | \
+                     bench takeover [--kills N] [--heals N] [--handovers N]";
 
 fn run() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,17 @@ fn run() -> Result<()> {
             }
             announce::run(options, &mut say)
         }
+        ["arp", rest @ ..] => {
+            let mut options = arp::Options::default();
+            for (flag, number) in pairs(rest)? {
+                match flag {
+                    "--vips" => options.vips = u32::try_from(number)?,
+                    "--seconds" => options.seconds = number,
+                    _ => bail!("usage: {USAGE}"),
+                }
+            }
+            arp::run(options, &mut say)
+        }
         ["edits", rest @ ..] => {
             let mut options = edits::Options::default();
             for (flag, number) in pairs(rest)? {
@@ -50,6 +62,18 @@ fn run() -> Result<()> {
                 }
             }
             edits::run(options, &mut say).map(drop)
+        }
+        ["takeover", rest @ ..] => {
+            let mut options = takeover::Options::default();
+            for (flag, number) in pairs(rest)? {
+                match flag {
+                    "--kills" => options.kills = usize::try_from(number)?,
+                    "--heals" => options.heals = usize::try_from(number)?,
+                    "--handovers" => options.handovers = usize::try_from(number)?,
+                    _ => bail!("usage: {USAGE}"),
+                }
+            }
+            takeover::run(options, &mut say)
         }
         _ => bail!("usage: {USAGE}"),
     }

@@ -10,14 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{
-    Installation,
-    load::{Load, Tally},
-};
+use super::Installation;
 use crate::{
     capture::Capture,
     fabric::{Segment, TOR},
     lab::neighbours,
+    load::{Load, Tally},
     process::{Running, Spawn},
     tor::FrrTor,
     updates::updates,
@@ -26,6 +24,9 @@ use crate::{
 
 /// Long enough for a rollout over three nodes, each of which has to be ready for ten seconds.
 const LONG: Duration = Duration::from_mins(4);
+
+/// Fifty requests a second.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Watches from where it was started until it is dropped.
 #[derive(Debug)]
@@ -74,8 +75,8 @@ impl Witness {
                 .in_net(fabric.tor.path())
                 .log(log)
                 .start(&fabric.warden)?,
-            routed: Load::start(&fabric.remote, routed)?,
-            flat: Load::start(&fabric.client, flat)?,
+            routed: Load::start(&fabric.remote, routed, PAUSE)?,
+            flat: Load::start(&fabric.client, flat, PAUSE)?,
             address: routed,
         })
     }

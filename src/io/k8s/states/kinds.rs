@@ -330,7 +330,7 @@ mod tests {
     use super::*;
 
     fn writer(node: &str) -> Writer {
-        Writer { node: node.into(), namespace: "metallb-system".into(), owner: None }
+        Writer { node: node.into(), namespace: "metallb-system".into(), owner: None, home: None }
     }
 
     /// An object as the API server would have it.

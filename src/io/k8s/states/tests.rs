@@ -4,7 +4,7 @@ use super::*;
 use crate::{io::states::Answering, names::ServiceKey};
 
 fn keeper() -> Keeper<ServiceL2> {
-    let writer = Writer { node: "n1".into(), namespace: "metallb-system".into(), owner: None };
+    let writer = Writer { node: "n1".into(), namespace: "metallb-system".into(), owner: None, home: None };
     Keeper {
         writer,
         there: BTreeMap::new(),
@@ -18,7 +18,7 @@ fn keeper() -> Keeper<ServiceL2> {
 }
 
 fn object(node: &str, name: &str) -> Raw {
-    let writer = Writer { node: node.into(), namespace: "metallb-system".into(), owner: None };
+    let writer = Writer { node: node.into(), namespace: "metallb-system".into(), owner: None, home: None };
     let (key, body) = (ServiceKey::new("ns", "s"), Arc::new(Answering::default()));
     let mut object = json!({"metadata": ServiceL2::metadata(&writer, &key), "status": ServiceL2::status(&writer, &key, &body)});
     object["metadata"]["name"] = name.into();
@@ -71,7 +71,7 @@ fn who_answers_leaves_one_object_and_who_does_not_only_takes_its_own() {
 /// The labels, the name's beginning and the fields are the contract.
 #[test]
 fn a_status_of_layer_2_is_word_for_word() {
-    let writer = Writer { node: "n1".into(), namespace: "metallb-system".into(), owner: None };
+    let writer = Writer { node: "n1".into(), namespace: "metallb-system".into(), owner: None, home: None };
     let key = ServiceKey::new("ns", "s");
     assert_eq!(
         ServiceL2::metadata(&writer, &key),

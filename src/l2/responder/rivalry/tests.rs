@@ -413,7 +413,7 @@ fn a_planned_move_is_no_conflict() {
     segment.want(0, 2);
     segment.pass(100 * MS);
     assert_eq!((segment.answer(vip(0)), segment.answer(vip(1))), (vec![0], vec![0]));
-    assert_eq!(segment.claims(1), BTreeMap::new());
+    assert!(segment.claims(1).values().all(|claim| claim.conceded), "it shows all the same");
     assert!(segment.announced(1, vip(0), from).is_empty());
     // where it was not said to all, the other is asked whether it is there, and not told anything else
     let (mut responder, now) = (Responder::default(), segment.at());

@@ -21,14 +21,12 @@ use tokio::{
 
 use crate::{cluster::PATIENCE, netns::Net, objects, wait};
 
-/// Fifty a second.
-const PAUSE: Duration = Duration::from_millis(20);
 /// An answer that takes longer is none.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// Requests that go on until this is dropped.
 #[derive(Debug)]
-pub(super) struct Load {
+pub struct Load {
     asked: Arc<Mutex<Vec<Request>>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -57,17 +55,17 @@ pub struct Tally {
 }
 
 impl Load {
-    /// Starts to ask for a Service at this address.
+    /// Starts to ask for a Service at this address, once in every `pause`.
     ///
     /// # Errors
     /// When the namespace cannot be entered.
-    pub(super) fn start(from: &Net, ip: IpAddr) -> Result<Self> {
+    pub fn start(from: &Net, ip: IpAddr, pause: Duration) -> Result<Self> {
         let (asked, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
         let (requests, stopped) = (Arc::clone(&asked), Arc::clone(&stop));
         let target = SocketAddr::from((ip, objects::PORT));
         let thread = from.background(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(ask(target, &requests, &stopped));
+            runtime.block_on(ask(target, pause, &requests, &stopped));
             Ok(())
         })?;
         Ok(Self { asked, stop, thread: Some(thread) })
@@ -78,7 +76,7 @@ impl Load {
     ///
     /// # Errors
     /// When the requests have stopped.
-    pub(super) fn tally(&self, time: &Range<Instant>) -> Result<(Tally, Vec<String>)> {
+    pub fn tally(&self, time: &Range<Instant>) -> Result<(Tally, Vec<String>)> {
         wait::until(PATIENCE, "requests to end", || {
             let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
             if asked.last().is_none_or(|last| last.at <= time.end) {
@@ -111,8 +109,8 @@ impl Drop for Load {
     }
 }
 
-async fn ask(target: SocketAddr, asked: &Arc<Mutex<Vec<Request>>>, stop: &AtomicBool) {
-    let mut tick = interval(PAUSE);
+async fn ask(target: SocketAddr, pause: Duration, asked: &Arc<Mutex<Vec<Request>>>, stop: &AtomicBool) {
+    let mut tick = interval(pause);
     // on a machine that is short of time the rate stays, and no burst makes up for what was missed
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !stop.load(Ordering::Relaxed) {
