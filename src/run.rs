@@ -8,6 +8,8 @@ mod announcer;
 pub mod controller;
 mod departure;
 pub mod drain;
+mod gossip;
+mod handover;
 pub mod main;
 pub mod render;
 mod report;

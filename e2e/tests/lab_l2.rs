@@ -97,6 +97,87 @@ fn a_stopped_node_is_replaced() -> Result<()> {
     lab.remove("moved")
 }
 
+/// An advertisement for an interface that no node has: nobody answers, the elected node says so, as others look for it.
+/// For one that they have: the elected node answers there, and its state says where.
+#[test]
+fn an_interface_that_no_node_has_is_told() -> Result<()> {
+    let lab = lab()?;
+    let advertise = |interface: &str| {
+        let pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: wired, namespace: metallb-system}\n\
+                    spec: {addresses: [172.30.0.230-172.30.0.239, \"fd00:30::3:0/120\"], autoAssign: false}\n---\n";
+        let ad = "apiVersion: metallb.io/v1beta1\nkind: L2Advertisement\nmetadata: {name: wired, namespace: metallb-system}\n";
+        let spec = format!("spec: {{ipAddressPools: [wired], interfaces: [eth8, {interface}]}}\n");
+        lab.manifests.put("wired", &format!("{pool}{ad}{spec}"))
+    };
+    advertise("eth9")?;
+    let addresses = lab.add(&Service::new("wired", "wired", &lab.fabric))?;
+    let elected = lab.elected(&lab.names(), &addresses)?;
+    for ip in &addresses {
+        let what = format!("an event of {} about {ip}", elected.name());
+        wait::until_true(DEADLINE, &what, || {
+            let log = lab.speaker_log(elected.name())?;
+            Ok(log.lines().any(|line| {
+                line.contains("announceFailed")
+                    && line.contains("Warning")
+                    && line.contains(&format!("\\\"{ip}\\\" from node \\\"{}\\\"", elected.name()))
+                    && line.contains("layer2")
+            }))
+        })?;
+        assert!(ask(&lab.fabric.warden, &lab.fabric.client, *ip, Ask::All, PATIENCE)?.is_empty());
+    }
+    advertise(LAN)?;
+    for ip in &addresses {
+        settled(&lab, *ip, elected)?;
+        answered_once(&lab, *ip, elected)?;
+    }
+    let state = lab.manifests.dir().join("status/nodes").join(elected.name()).join("layer2.yaml");
+    let line = format!(
+        "- {{\"conflicts\":[],\"interfaces\":[{{\"name\":\"{LAN}\"}}],\"node\":\"{}\",\"serviceName\":\"wired\",\"serviceNamespace\":\"default\"}}\n",
+        elected.name()
+    );
+    wait::until_true(DEADLINE, "the state of the elected node", || {
+        let text = std::fs::read_to_string(&state).unwrap_or_default();
+        anyhow::ensure!(text.contains(&line), "{text:?} has not {line:?}");
+        Ok(true)
+    })?;
+    lab.remove("wired")?;
+    wait::until_true(DEADLINE, "the state to go", || {
+        Ok(!std::fs::read_to_string(&state).unwrap_or_default().contains("wired"))
+    })?;
+    lab.manifests.remove("wired")
+}
+
+/// The client takes the address of a Service: the node keeps it, and says so in an event, its state and a metric.
+#[test]
+fn a_stranger_is_reported_everywhere() -> Result<()> {
+    let lab = lab()?;
+    let addresses = lab.add(&Service::new("claimed", "flat", &lab.fabric))?;
+    let elected = lab.elected(&lab.names(), &addresses)?;
+    let ip = *addresses.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?;
+    settled(&lab, ip, elected)?;
+    let client = &lab.fabric.client;
+    let (address, mac) = (ip.to_string(), client.mac(LAN)?);
+    let arping = client.command("arping").args(["-q", "-c", "1", "-w", "1", "-i", LAN]);
+    arping.args(["-U", "-P", "-S", &address, &address]).output()?;
+    wait::until_true(DEADLINE, "an event", || {
+        let log = lab.speaker_log(elected.name())?;
+        Ok(log
+            .lines()
+            .any(|line| line.contains("addressConflict") && line.contains(&address) && line.contains(&mac)))
+    })?;
+    wait::until_true(DEADLINE, "its state", || {
+        let path = lab.manifests.dir().join("status/nodes").join(elected.name()).join("layer2.yaml");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Ok(text.contains(&format!("\"conflicts\":[{{\"ip\":\"{address}\",\"mac\":\"{mac}\"}}]")))
+    })?;
+    let metrics =
+        elected.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]).text()?;
+    assert!(metrics.contains("ferrolb_l2_conflicts_total{by=\"stranger\"} 1"), "{metrics}");
+    assert!(metrics.contains("ferrolb_l2_conflicts_total{by=\"node\"} 0"), "{metrics}");
+    answered_once(&lab, ip, elected)?;
+    lab.remove("claimed")
+}
+
 /// Waits until this node is the one that answers.
 fn settled(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
     let mac = node.net.mac(LAN)?;

@@ -1,7 +1,12 @@
 //! Three real speakers that gossip over UDP: who dies, who leaves and who has another key, judged by what is announced
 //! on the flat segment.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use ferrolb_e2e::{
@@ -20,6 +25,9 @@ use ferrolb_e2e::{
 
 /// What the gossip promises for three nodes, and what it takes until the announcement is on the wire.
 const NOTICED: Duration = Duration::from_millis(700);
+
+/// The client's host number.
+const CLIENT: u8 = 100;
 
 /// Three nodes without FRR, and the product.
 struct Three {
@@ -197,4 +205,100 @@ fn who_has_another_key_is_no_member_and_is_counted() -> Result<()> {
         })?;
     }
     three.see(&["n3".into()], 0)
+}
+
+/// What became of a client's questions, 100 a second.
+#[derive(Debug, Default)]
+struct Asked {
+    questions: usize,
+    lost: usize,
+    /// Answered by two.
+    double: usize,
+}
+
+/// Asks for `ip` every 10 ms while `meanwhile` runs, and some more.
+fn ask_all_the_while(three: &Three, ip: IpAddr, meanwhile: impl FnOnce() -> Result<()>) -> Result<Asked> {
+    let wire = three.wire()?;
+    let arping = three.fabric.client.command(&bins::tool("arping")?.to_string_lossy());
+    let asker = arping
+        .args(["-i", LAN, "-W", "0.01", "-c", "100000", &ip.to_string()])
+        .start(&three.fabric.warden)?;
+    wait::until_true(DEADLINE, "the first answers", || Ok(outcome(&wire, ip)?.questions > 20))?;
+    meanwhile()?;
+    let so_far = outcome(&wire, ip)?.questions;
+    wait::until_true(DEADLINE, "more answers", || Ok(outcome(&wire, ip)?.questions > so_far + 100))?;
+    asker.kill()?;
+    outcome(&wire, ip)
+}
+
+/// Every question but the last with its answers, which come before the next question.
+fn outcome(wire: &Capture, ip: IpAddr) -> Result<Asked> {
+    let IpAddr::V4(ip) = ip else { anyhow::bail!("by ARP") };
+    let client = Segment::Lan.v4(CLIENT).octets();
+    let (mut asked, mut answers) = (Asked::default(), None::<BTreeSet<Vec<u8>>>);
+    for frame in wire.frames()? {
+        let Some((sender, [s @ .., t0, t1, t2, t3])) = arp(&frame.bytes) else { continue };
+        let (from, about) = ([s[0], s[1], s[2], s[3]], [t0, t1, t2, t3]);
+        match frame.bytes.get(21) {
+            // others ask too: the nodes, whether one that is gone is back
+            Some(1) if about == ip.octets() && from == client => {
+                if let Some(before) = answers.replace(BTreeSet::new()) {
+                    asked.questions += 1;
+                    asked.lost += usize::from(before.is_empty());
+                    asked.double += usize::from(before.len() > 1);
+                }
+            }
+            Some(2) if from == ip.octets() && about != from => {
+                if let Some(answers) = &mut answers {
+                    answers.insert(sender);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(asked)
+}
+
+/// An ARP frame's sender, and both protocol addresses.
+fn arp(bytes: &[u8]) -> Option<(Vec<u8>, [u8; 8])> {
+    (bytes.get(12..14)? == [8, 6]).then_some(())?;
+    let ips = [bytes.get(28..32)?, bytes.get(38..42)?].concat();
+    Some((bytes.get(22..28)?.to_vec(), ips.try_into().ok()?))
+}
+
+/// A speaker is told to end, and starts again: whoever asks meanwhile gets an answer each time.
+#[test]
+fn a_speaker_that_ends_hands_over_without_a_gap() -> Result<()> {
+    let mut three = Three::start()?;
+    three.see(&three.names(), 2)?;
+    let key = three.key("ours")?;
+    let (addresses, first) = three.add("handed")?;
+    let first = first.name().to_owned();
+    let ip = *addresses.first().context("no address")?;
+    let others: Vec<String> = three.names().into_iter().filter(|name| *name != first).collect();
+    let second = three.elected(&others, &addresses)?.name().to_owned();
+    let speaker = three.speakers.remove(&first).context("no speaker")?;
+    let wire = three.wire()?;
+    let told = wait::since_epoch()?;
+    let asked = ask_all_the_while(&three, ip, || {
+        let status = speaker.stop()?;
+        anyhow::ensure!(status.success(), "{status}\n{}", speaker.log_text());
+        Ok(())
+    })?;
+    println!("SIGTERM: {asked:?}");
+    let log = speaker.log_text();
+    assert_eq!(asked.lost, 0, "{asked:?}\n{log}\n{}", three.logs());
+    assert!(asked.double <= 1, "{asked:?}\n{log}\n{}", three.logs());
+    three.announced(&wire, ip, three.fabric.node(&second)?, told)?;
+
+    let back = wait::since_epoch()?;
+    let wire = three.wire()?;
+    three.start_speaker(&first, &key)?;
+    let asked = ask_all_the_while(&three, ip, || {
+        three.announced(&wire, ip, three.fabric.node(&first)?, back).map(drop)
+    })?;
+    println!("start: {asked:?}");
+    assert_eq!(asked.lost, 0, "{asked:?}\n{}", three.logs());
+    assert!(asked.double <= 1, "{asked:?}\n{}", three.logs());
+    Ok(())
 }

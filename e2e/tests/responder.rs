@@ -15,11 +15,12 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use ferrolb::{
     io::{
+        excluded::Excluded,
         l2::{Counters, Sockets, Wanted, drive, give_up_capabilities},
-        link::observe,
+        link::{observe, observe_but},
     },
     l2::wire,
-    net::{Interfaces, Mac},
+    net::{Interfaces, Links, Mac},
 };
 use ferrolb_e2e::{
     netns::{self, Net},
@@ -389,6 +390,40 @@ fn dropped_notices_are_made_up_for() -> Result<()> {
                 tokio::select! { end = follow => end, end = all => end }
             };
             tokio::time::timeout(SOON, both).await.context("interfaces are missing")?
+        })
+    })
+}
+
+/// An interface that is to be left alone is as good as absent, until it gets another name.
+#[test]
+fn interfaces_can_be_left_alone() -> Result<()> {
+    let warden = Warden::start()?;
+    let node = Net::create(&warden, "node")?;
+    node.bridge("docker0")?;
+    let path = warden.dir().join("excludel2.yaml");
+    std::fs::write(&path, "announcedInterfacesToExclude: [\"^docker.*\", \"^lo$\"]")?;
+    let excluded = Excluded::read(&path)?;
+    node.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (mut links, follow) = observe_but(excluded).await?;
+            let named = |links: &Links| links.values().map(|link| link.name.to_string()).collect::<Vec<_>>();
+            assert!(links.borrow().is_empty(), "{:?}", links.borrow());
+            let renamed = async {
+                Spawn::new("ip")
+                    .args(["-n", node.name(), "link", "set", "dev", "docker0", "name", "br7"])
+                    .text()?;
+                links.wait_for(|links| named(links) == ["br7"]).await?;
+                Spawn::new("ip")
+                    .args(["-n", node.name(), "link", "set", "dev", "br7", "name", "docker9"])
+                    .text()?;
+                links.wait_for(Links::is_empty).await?;
+                Ok(())
+            };
+            let both = async {
+                tokio::select! { end = follow => end, end = renamed => end }
+            };
+            tokio::time::timeout(SOON, both).await.context("a name was missed")?
         })
     })
 }

@@ -150,7 +150,8 @@ impl<'a> Driver<'a> {
             let verdict = self.responder.heard(link, bytes);
             let sent = matches!(verdict, Verdict::Reply(frame) if self.send(&frame));
             if let Verdict::Drop(Reason::ForeignClaim { ip, by }) = verdict {
-                contests.extend(self.contest(link, ip, by));
+                let loud = bytes.first().is_some_and(|first| first & 1 == 1);
+                contests.extend(self.contest(link, ip, by, loud));
             }
             verdicts.push((verdict, sent));
         })?;
@@ -181,11 +182,8 @@ impl<'a> Driver<'a> {
 
     /// Another station claims an address: carries out what follows, before the next frame is read. Whether it is
     /// a node, if that is news.
-    fn contest(&mut self, link: IfIndex, ip: IpAddr, by: Mac) -> Option<bool> {
-        let (outcome, frames) = self.responder.contest(now(), link, ip, by);
-        for frame in &frames {
-            self.send(frame);
-        }
+    fn contest(&mut self, link: IfIndex, ip: IpAddr, by: Mac, loud: bool) -> Option<bool> {
+        let outcome = self.responder.contest(now(), link, ip, by, loud);
         let is_node = self.responder.is_node(by);
         match outcome {
             Outcome::Concede => {
@@ -194,7 +192,7 @@ impl<'a> Driver<'a> {
             Outcome::Defend => {
                 debug!(%ip, %by, is_node, "another station claims the address: announced again");
             }
-            Outcome::Keep | Outcome::Known => return None,
+            Outcome::HandOver | Outcome::Keep | Outcome::Known => return None,
         }
         Some(is_node)
     }

@@ -7,7 +7,7 @@
 //! A start: a speaker decides nothing before it has looked around, that is, until most of the others have said what they
 //! are, or for a second. It counts for the others once it says [`Stage::Ready`], with its first decision: until then
 //! they go on in its place. A leave: it says [`Stage::Leaving`], the others decide without it and announce, and it goes on
-//! answering until it hears that; see `run::handover`. A partition: each side decides by whom it sees.
+//! answering until it hears that; see `run`'s `handover`. A partition: each side decides by whom it sees.
 //!
 //! The gossip has a thread of its own: whatever else this program computes, it may not be late, since a quarter of a
 //! second of silence counts as death. Nothing is decided here.
@@ -237,7 +237,10 @@ fn log(before: &View, after: &View) {
         tracing::info!(%node, members = after.members.len(), "a speaker is there");
     }
     for node in before.members.keys().filter(|node| !after.members.contains_key(*node)) {
-        let leaves = after.leaving.contains(node);
-        tracing::info!(%node, leaves, members = after.members.len(), "a speaker is there no more");
+        tracing::info!(%node, members = after.members.len(), "a speaker is there no more");
+    }
+    let leaving = |view: &View, node: &NodeName| view.members.get(node).is_some_and(|member| member.leaving);
+    for node in after.members.keys().filter(|node| leaving(after, node) && !leaving(before, node)) {
+        tracing::info!(%node, "a speaker leaves");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Nodes that did not hear of each other for a while may both answer for an address. On the wire they hear each other
 //! again before any gossip does, and then one of them concedes at once: the one that the election would not have chosen.
-//! It goes on asking the other, and takes the address back when that falls silent. The other announces itself again.
+//! It goes on asking the other, and takes the address back when that falls silent; until it has heard the other say it
+//! to all, it reminds it to, so that neighbours learn where the address is.
 //! A station that is no node of ours gets one announcement in ten seconds (RFC 5227 §2.4 c): the address is kept, it is
 //! reported, and there is no war.
 //!
@@ -39,6 +40,8 @@ pub struct Rivals {
 pub enum Outcome {
     /// It is the other's: no answer from here any more.
     Concede,
+    /// The same, as was meant: the other is alive, and the address moves to it.
+    HandOver,
     /// It stays here, and is announced again.
     Defend,
     /// It stays here; it was announced a moment ago.
@@ -77,6 +80,9 @@ const ROUNDS_WITHIN: Duration = Duration::from_secs(15);
 /// From a question to one who has conceded to the next, while there is no answer.
 const ASK: Duration = Duration::from_millis(200);
 
+/// Until one that does not seem to know is reminded of what it has.
+const REMIND: Duration = Duration::from_millis(20);
+
 /// Questions without an answer before the address is taken back.
 const UNANSWERED: u32 = 3;
 
@@ -109,7 +115,8 @@ struct Conceded {
     ask: Instant,
     pause: Duration,
     unanswered: u32,
-    reminded: bool,
+    /// Whether it has said so to all.
+    announced: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -131,8 +138,10 @@ struct Stranger {
 /// What is to be done about a claim at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Say so, and then nothing.
+    /// Nothing from now on.
     Concede,
+    /// The same, as was meant.
+    HandOver,
     /// Announce from this moment on, as when the address was new.
     Burst(Instant),
     /// Announce once.
@@ -148,7 +157,7 @@ pub(super) enum Step {
 pub(super) enum Turn {
     /// Ask the station that has it.
     Ask(Place, Mac),
-    /// The same for the first time: it may not have heard that it has it.
+    /// The same, and say that it is here: who has it will say to all that it has.
     Remind(Place, Mac),
     /// It is silent: ours again.
     Reclaim(Place),
@@ -196,13 +205,14 @@ impl Fence {
         self.rounds.retain(|(of, _), _| *of != place);
     }
 
-    /// Another station says that it is at `place`.
-    pub(super) fn claimed(&mut self, now: Instant, place: Place, by: Mac) -> Step {
+    /// Another station says that it is at `place`, to all where that is `loud`.
+    pub(super) fn claimed(&mut self, now: Instant, place: Place, by: Mac, loud: bool) -> Step {
         let rivals = Arc::clone(&self.rivals);
         let node = rivals.stations.get(&by);
         if let Some(conceded) = self.conceded.get_mut(&place) {
             if node == Some(&conceded.to) {
                 conceded.at = by;
+                conceded.announced |= loud;
                 if conceded.unanswered > 0 {
                     conceded.unanswered = 0;
                     conceded.pause = (conceded.pause * 2).min(ASK_MAX);
@@ -220,13 +230,14 @@ impl Fence {
         }
         let by_name = rounds.count >= ROUNDS;
         let is_owner = || rivals.owners.get(&place.0).is_some_and(|owners| owners.contains(node));
+        let live = rivals.live.contains(node);
         let concede = if by_name { Some(node) < rivals.me.as_ref() } else { is_owner() };
         let fresh = concede || rounds.count == 0 || since >= DEFEND_NODE;
         if fresh {
             *rounds = Rounds { count: rounds.count.saturating_add(1), last: now };
         }
         if concede {
-            let ask = now + ASK;
+            let ask = now + if loud || live { ASK } else { REMIND };
             let conceded = Conceded {
                 to: node.clone(),
                 at: by,
@@ -234,14 +245,14 @@ impl Fence {
                 ask,
                 pause: ASK,
                 unanswered: 0,
-                reminded: false,
+                announced: loud || live,
             };
             self.conceded.insert(place, conceded);
             self.questions.insert((ask, place));
-            return Step::Concede;
+            return if live { Step::HandOver } else { Step::Concede };
         }
         match fresh {
-            true if rivals.live.contains(node) => Step::Burst(now + GRACE),
+            true if live => Step::Burst(now + GRACE),
             true => Step::Burst(now),
             false => Step::Keep,
         }
@@ -274,9 +285,9 @@ impl Fence {
             return Some(Turn::Reclaim(place));
         }
         conceded.unanswered = conceded.unanswered.saturating_add(1);
-        let (station, reminded) = (conceded.at, std::mem::replace(&mut conceded.reminded, true));
+        let (station, announced) = (conceded.at, conceded.announced);
         self.ask_at(place, now + ASK);
-        Some(if reminded { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
+        Some(if announced { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
     }
 
     /// When [`Self::turn`] or [`Self::settle`] will next have something.

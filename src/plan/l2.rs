@@ -93,6 +93,7 @@ impl<'a> Elections<'a> {
         };
         let nodes = members
             .iter()
+            .filter(|(_, member)| !member.leaving)
             .filter_map(|(name, member)| Some((name, standing(name, member.interfaces.as_ref())?)))
             .collect();
         let absent = world.nodes.keys().filter(|name| !members.contains_key(*name));

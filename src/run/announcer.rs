@@ -3,6 +3,7 @@
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
 
 mod layer2;
+mod presence;
 
 use crate::{
     api,
@@ -10,7 +11,6 @@ use crate::{
     frr::{self, Built, Merged, Subject},
     io::{
         l2::Claims,
-        members::{Fact, Stage, View},
         observe::{Change, EXTRAS, Observed, Touched},
         write::{Event, Level},
     },
@@ -18,9 +18,10 @@ use crate::{
     names::{NodeName, ServiceKey},
     net::{Interfaces, Mac},
     plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
-    world::{Labels, Member, Members},
+    world::Labels,
 };
 use ipnet::IpNet;
+use presence::Presence;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
@@ -46,16 +47,12 @@ pub(super) struct Announcer {
     refusing: Problems,
     /// The interfaces that this node can announce on; `None` while that is not known.
     interfaces: Option<BTreeMap<Arc<str>, Mac>>,
+    /// Who is there.
+    presence: Presence,
     /// Where the other nodes are on the wire, those that are away too.
     stations: BTreeMap<NodeName, BTreeSet<Mac>>,
     /// What others claim of the addresses that this node answers for.
     claims: Claims,
-    /// Who is there, as the speakers' gossip has it; `None` where there is none, and who is listed is taken for alive.
-    view: Option<Arc<View>>,
-    /// Who said that it goes, and has not come back: nobody that is cut off.
-    departed: BTreeSet<NodeName>,
-    /// What this speaker says of itself.
-    stage: Stage,
     plan: Arc<Plan>,
     /// The plan before this one, until it was told what is new.
     before: Option<Arc<Plan>>,
@@ -101,11 +98,9 @@ impl Announcer {
             refused: Problems::default(),
             refusing: Problems::default(),
             interfaces: None,
+            presence: Presence::default(),
             stations: BTreeMap::new(),
             claims: Claims::default(),
-            view: None,
-            departed: BTreeSet::new(),
-            stage: Stage::Starting,
             plan: Arc::default(),
             before: None,
             built: None,
@@ -133,41 +128,6 @@ impl Announcer {
             self.refresh();
         }
         self.stale |= touched.any();
-    }
-
-    /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
-    pub(super) fn members(&mut self, view: Arc<View>) {
-        self.stale |= self.view.as_ref() != Some(&view);
-        self.departed.extend(view.leaving.iter().cloned());
-        self.departed.retain(|node| !view.members.contains_key(node));
-        self.view = Some(view);
-    }
-
-    /// What the other speakers are to know.
-    pub(super) fn fact(&self) -> Fact {
-        Fact { stage: self.stage, member: self.member() }
-    }
-
-    fn member(&self) -> Arc<Member> {
-        Arc::new(Member { interfaces: self.interfaces.clone(), ..Member::default() })
-    }
-
-    /// The nodes with a live speaker; `None` when that is not known yet.
-    fn alive(&self) -> Option<Members> {
-        let Some(view) = &self.view else {
-            // who is listed is taken for alive
-            let listed = self.observed.world.nodes.keys().map(|node| (node.clone(), Arc::default()));
-            let mut members: Members = listed.collect();
-            members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
-            return Some(members);
-        };
-        if !view.settled {
-            return None;
-        }
-        let mut members = view.members.clone();
-        // the gossip may not have heard of our own interfaces yet
-        members.entry(self.me.node.clone()).and_modify(|me| *me = self.member());
-        Some(members)
     }
 
     /// Reads the configuration objects anew.
@@ -203,9 +163,7 @@ impl Announcer {
         // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
         self.before = std::mem::replace(&mut self.decided, true).then_some(before);
-        if self.stage == Stage::Starting {
-            self.stage = Stage::Ready;
-        }
+        self.presence.decided(&members);
         let l2 = Arc::new(self.plan.l2.clone());
         let rivals = Arc::new(self.rivals(&members));
         let leaving = self.me.leave != Leave::Staying;

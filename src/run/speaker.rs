@@ -4,6 +4,8 @@ use super::{
     Stop,
     announcer::{Announcer, Desired},
     departure::Departure,
+    gossip::{self, Gossip},
+    handover::Handover,
     report::{self, Told},
     serve::{self, send_if_new},
     source::{self, Attached},
@@ -18,7 +20,6 @@ use crate::{
         k8s,
         l2::{self, Claims, Counters, Sockets, Wanted},
         link,
-        members::{self, Fact, View},
         metrics::{Announced, Layer2Counts, Layer2Totals, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
@@ -30,7 +31,6 @@ use crate::{
     plan::{Leave, Protocol, Viewpoint},
     world::Class,
 };
-use anyhow::Context;
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -40,15 +40,20 @@ use tokio::{
 /// Reports of FRR's driver under way.
 const REPORTS: usize = 256;
 
+/// How long the gossip has to say goodbye.
+const GOODBYE: Duration = Duration::from_millis(100);
+
 /// Everything that can happen to the speaker.
 enum Event {
     Changed(Change),
     Frr(Report),
     Links,
-    Claims,
     Members,
+    Claims,
     /// A drain has come to its next step.
     Drained,
+    /// What was handed over has waited for long enough.
+    HandedOver,
     Ended(anyhow::Error),
     Stopped,
 }
@@ -94,11 +99,13 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         announcer = announcer.with_frr_k8s(elsewhere, frr_k8s.passthrough);
     }
     announcer.links(&links.borrow_and_update());
-    let (say, mut view) = start_gossip(&settings, client_of_gossip, &metrics, &mut tasks).await?;
+    let Gossip { say, mut view } = gossip::start(&settings, client_of_gossip, &metrics, &mut tasks).await?;
     if let Some(view) = &mut view {
         announcer.members(Arc::clone(&view.borrow_and_update()));
     }
     let mut departure = Departure::new(settings.drain_time);
+    let mut handover = Handover::default();
+    let mut leaving = false;
     // Daemons of FRR that cannot be reached, and why.
     let mut away = BTreeMap::new();
     let mut told = Told::new(&common.source, format!("speaker-{}", settings.node));
@@ -107,9 +114,10 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
             Ok(()) = links.changed() => Event::Links,
+            Some(()) = gossip::changed(&mut view) => Event::Members,
             Ok(()) = claims.changed() => Event::Claims,
-            Some(()) = changed(&mut view) => Event::Members,
             () = departure.due() => Event::Drained,
+            () = handover.due() => Event::HandedOver,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
@@ -145,20 +153,31 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                 }
             }
             Event::Links => announcer.links(&links.borrow_and_update()),
-            Event::Claims => {
-                let claimed = claims.borrow_and_update().clone();
-                announcer.claimed(claimed).into_iter().for_each(|event| events.publish(event));
-                means.announced = metrics.announced(announcer.announced().map(announced).collect());
-                means.layer2 = Arc::new(announcer.layer2());
-            }
             Event::Members => {
                 if let Some(view) = &mut view {
                     announcer.members(Arc::clone(&view.borrow_and_update()));
                 }
             }
+            Event::Claims => {
+                let claimed = claims.borrow_and_update().clone();
+                handover.heard(&claimed);
+                answer(&handover, &among, &answer_for);
+                announcer.claimed(claimed).into_iter().for_each(|event| events.publish(event));
+                means.announced = metrics.announced(announcer.announced().map(announced).collect());
+                means.layer2 = Arc::new(announcer.layer2());
+            }
             Event::Drained => {}
+            Event::HandedOver => {
+                handover.pass(super::after(Duration::ZERO));
+                answer(&handover, &among, &answer_for);
+            }
             Event::Ended(fault) => return Err(fault),
-            Event::Stopped => return Ok(()),
+            // whoever insists need not wait
+            Event::Stopped if leaving || !announcer.go() => return Ok(()),
+            Event::Stopped => {
+                tracing::info!("told to stop: leaving what is answered for here to other nodes");
+                leaving = true;
+            }
         }
         // What has arrived in the meantime is taken together.
         while let Ok(change) = changes.try_recv() {
@@ -171,9 +190,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         let start = super::after(Duration::ZERO);
         if let Some(Desired { l2, rivals, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
-            // who else may comes first, so that nothing is answered without it
-            send_if_new(&among, rivals);
-            send_if_new(&answer_for, l2);
+            handover.follow(start, l2, rivals, |lost| announcer.moved(lost));
+            answer(&handover, &among, &answer_for);
             send_if_new(&run_frr, frr);
             send_if_new(&write_object, object);
             // Only now, so that nothing that is told delays what is done.
@@ -185,6 +203,12 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         }
         // Only after what was decided is on its way: who says that he is ready answers.
         send_if_new(&say, announcer.fact());
+        if leaving && handover.is_done() {
+            drop(say);
+            // the gossip's task says goodbye and ends; no other one does
+            let _ = tokio::time::timeout(GOODBYE, tasks.join_next()).await;
+            return Ok(());
+        }
         let mut waiting = serve::waiting_for(&announcer.observed);
         if let Some(model) = run_frr.borrow().as_deref() {
             waiting.extend(serve::waiting_for_frr(&away, model));
@@ -201,6 +225,13 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             send_if_new(&mean, Some(means.clone()));
         }
     }
+}
+
+/// Has layer 2 answer as it is to be now. Who else may comes first, so that nothing is answered without it.
+fn answer(handover: &Handover, among: &watch::Sender<Arc<Rivals>>, answer_for: &watch::Sender<Wanted>) {
+    let (wanted, rivals) = handover.desired();
+    send_if_new(among, rivals);
+    send_if_new(answer_for, wanted);
 }
 
 fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announced {
@@ -254,58 +285,6 @@ async fn start_l2(
         }
     };
     Ok(Layer2 { answer_for, among, links, claims })
-}
-
-/// The speakers' gossip among `tasks`, where there is one: what to say, and who is there.
-async fn start_gossip(
-    settings: &settings::Speaker,
-    client: Option<kube::Client>,
-    metrics: &Metrics,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<(watch::Sender<Fact>, Option<watch::Receiver<Arc<View>>>)> {
-    let (say, said) = watch::channel(Fact::default());
-    let Some(gossip) = &settings.gossip else {
-        tracing::info!("no gossip among the speakers: every Node is taken for one with a live speaker");
-        return Ok((say, None));
-    };
-    let peers = match (&gossip.others, client) {
-        (settings::Others::Named(hosts), _) => members::Peers::Named(hosts.clone()),
-        (settings::Others::Pods(labels), Some(client)) => {
-            let namespace = settings.common.namespace.clone();
-            members::Peers::Pods { client, namespace, labels: labels.clone() }
-        }
-        (settings::Others::Pods(_), None) => anyhow::bail!("there is no API to ask for Pods"),
-    };
-    let seal = match &gossip.key_dir {
-        Some(dir) => members::Seal::read(dir).context("the key of the speakers' gossip")?,
-        None => {
-            tracing::warn!(
-                "the speakers' gossip is not sealed (--ml-secret-key-path): who reaches its port is believed"
-            );
-            members::Seal::open()
-        }
-    };
-    let setup = members::Setup {
-        node: settings.node.clone(),
-        bind: gossip.bind,
-        port: gossip.port,
-        peers,
-        seal,
-        pace: gossip.pace,
-        counts: metrics.members.clone(),
-    };
-    let (view, task) = members::join(setup, said).await?;
-    tasks.spawn(task);
-    Ok((say, Some(view)))
-}
-
-/// Waits for another view; for ever where there is none.
-async fn changed(view: &mut Option<watch::Receiver<Arc<View>>>) -> Option<()> {
-    match view {
-        // when it is gone its task says why
-        Some(view) => view.changed().await.ok(),
-        None => None,
-    }
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

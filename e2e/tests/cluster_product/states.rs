@@ -57,6 +57,49 @@ fn a_service_has_a_status_for_each_node_with_the_peers_that_were_told() -> Resul
     })
 }
 
+/// One object, of the node that answers; what others wrote goes, and so does it with the Service.
+#[test]
+fn a_service_has_one_status_with_the_node_that_answers() -> Result<()> {
+    let world = world()?;
+    world.service("answered", &["metallb.io/address-pool: flat"])?;
+    world.addressed("answered")?;
+    let labels = "metallb.io/service-name=answered,metallb.io/service-namespace=default";
+    let said = |object: &Value| {
+        let status = object.get("status").context("no status")?;
+        let node = status["node"].as_str().context("no node")?;
+        ensure!(["n1", "n2"].contains(&node) && status["serviceName"] == "answered", "{status}");
+        ensure!(status["serviceNamespace"] == "default", "{status}");
+        let none = |field: &str| status.get(field).is_none_or(|all| *all == json!([]));
+        ensure!(none("interfaces") && none("conflicts"), "all interfaces, and nobody else: {status}");
+        Ok(())
+    };
+    let object = one(world, "servicel2status", labels, said)?;
+    let text =
+        |path: &str| object.pointer(path).and_then(Value::as_str).context("missing").map(str::to_owned);
+    let (name, node) = (text("/metadata/name")?, text("/status/node")?);
+    ensure!(name.starts_with("l2-"), "{name}");
+    let wanted = json!({"metallb.io/node": node, "metallb.io/service-name": "answered",
+        "metallb.io/service-namespace": "default"});
+    ensure!(object.pointer("/metadata/labels") == Some(&wanted), "{object}");
+    let event = world.event("answered", "nodeAssigned")?;
+    ensure!(event == format!("announcing from node \"{node}\" with protocol \"layer2\""), "{event}");
+    // what is deleted is made again; what a node that has gone has left is deleted
+    world.kubectl().run(&["-n", SYSTEM, "delete", "servicel2status", &name])?;
+    one(world, "servicel2status", labels, said)?;
+    let mut stale = wanted;
+    stale["metallb.io/node"] = "gone".into();
+    world.kubectl().apply(&json!({
+        "apiVersion": "metallb.io/v1beta1", "kind": "ServiceL2Status",
+        "metadata": {"name": "l2-stale", "namespace": SYSTEM, "labels": stale}, "spec": {},
+    }))?;
+    let object = one(world, "servicel2status", labels, said)?;
+    ensure!(object.pointer("/status/node").and_then(Value::as_str) == Some(&node), "{object}");
+    world.kubectl().run(&["-n", "default", "delete", "service", "answered"])?;
+    wait::until_true(DEADLINE, "the status to go", || {
+        Ok(objects(world, "servicel2status", labels)?.is_empty())
+    })
+}
+
 #[test]
 fn sessions_and_frr_have_their_states() -> Result<()> {
     let world = world()?;

@@ -42,6 +42,14 @@ struct Form {
 }
 
 impl Fact {
+    /// As others have it in their decisions.
+    pub(super) fn as_member(&self) -> Arc<Member> {
+        match self.stage {
+            Stage::Starting | Stage::Ready => Arc::clone(&self.member),
+            Stage::Leaving => Arc::new(Member { leaving: true, ..Member::clone(&self.member) }),
+        }
+    }
+
     /// Its bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let member = &self.member;
@@ -66,7 +74,7 @@ impl Fact {
         let interfaces = form
             .interfaces
             .map(|all| all.into_iter().map(|(name, mac)| (name.as_str().into(), Mac(mac))).collect());
-        let member = Member { interfaces, held: form.held.into_iter().collect() };
+        let member = Member { interfaces, held: form.held.into_iter().collect(), leaving: false };
         Some(Self { stage: form.stage, member: Arc::new(member) })
     }
 }
@@ -85,6 +93,7 @@ mod tests {
         let member = Member {
             interfaces: Some([("eth0".into(), Mac([2, 0, 0, 0, 0, 1]))].into()),
             held: ["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()].into(),
+            leaving: false,
         };
         for stage in [Stage::Starting, Stage::Ready, Stage::Leaving] {
             let fact = Fact { stage, member: Arc::new(member.clone()) };
@@ -105,7 +114,7 @@ mod tests {
     #[test]
     fn too_much_to_say_leaves_the_stage() {
         let held = (0..10_000_u128).map(|n| Ipv6Addr::from(n).into()).collect();
-        let fact = Fact { stage: Stage::Ready, member: Arc::new(Member { interfaces: None, held }) };
+        let fact = Fact { stage: Stage::Ready, member: Arc::new(Member { held, ..Member::default() }) };
         let bytes = fact.encode();
         assert!(bytes.len() < 10, "{}", bytes.len());
         assert_eq!(Fact::decode(&bytes).unwrap().stage, Stage::Ready);

@@ -10,7 +10,7 @@ use super::{
     pace::{ASKED, PACKET, PATIENCE, Pace, RARE_RETURN, RETURN},
     said::{Part, Said},
 };
-use crate::{names::NodeName, world::Members};
+use crate::world::Members;
 use foca::{AccumulatingRuntime, Foca, NoCustomBroadcast, OwnedNotification, PostcardCodec, Timer};
 use rand::{SeedableRng, rngs::SmallRng};
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,8 @@ use std::{
 pub struct View {
     /// Whether it has looked around: before that it cannot know what is its own.
     pub settled: bool,
-    /// Who is alive, ready and does not leave, itself among them.
+    /// Who is alive and announces, itself among them.
     pub members: Members,
-    /// Who is alive and has said that it leaves.
-    pub leaving: BTreeSet<NodeName>,
 }
 
 /// What a datagram is.
@@ -212,19 +210,11 @@ impl Gossip {
         let mut view = View { settled: self.view.settled, ..View::default() };
         for (addr, identity) in &self.active {
             let Some(fact) = self.said.of(*addr, identity.life) else { continue };
-            match fact.stage {
-                Stage::Starting => {}
-                Stage::Ready => drop(view.members.insert(identity.node(), Arc::clone(&fact.member))),
-                Stage::Leaving => drop(view.leaving.insert(identity.node())),
+            if fact.stage != Stage::Starting {
+                view.members.insert(identity.node(), fact.as_member());
             }
         }
-        let me = self.said.own();
-        match me.stage {
-            Stage::Starting | Stage::Ready => {
-                view.members.insert(self.me.node(), Arc::clone(&me.member));
-            }
-            Stage::Leaving => drop(view.leaving.insert(self.me.node())),
-        }
+        view.members.insert(self.me.node(), self.said.own().as_member());
         if *self.view != view {
             self.view = Arc::new(view);
         }

@@ -19,7 +19,7 @@ use std::{
 
 /// Questions and reclaimed addresses that one call of [`Responder::questions`] sees to, and the pause then: a socket
 /// holds a few hundred frames that nobody has read yet.
-const QUESTIONS: usize = 64;
+const QUESTIONS: usize = 128;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Responder {
@@ -37,21 +37,19 @@ impl Responder {
     }
 
     /// What becomes of `ip` on `link`, where it is answered for and `by` says that it is there
-    /// ([`Reason::ForeignClaim`]), and what to send at once.
-    pub fn contest(&mut self, now: Instant, link: IfIndex, ip: IpAddr, by: Mac) -> (Outcome, Vec<Frame>) {
+    /// ([`Reason::ForeignClaim`](crate::l2::Reason::ForeignClaim)), to all stations where that is `loud`.
+    pub fn contest(&mut self, now: Instant, link: IfIndex, ip: IpAddr, by: Mac, loud: bool) -> Outcome {
         let place = (ip, link);
         if !self.holds(place) {
-            return (Outcome::Known, Vec::new());
+            return Outcome::Known;
         }
-        let mut frames = Vec::new();
-        let outcome = match self.fence.claimed(now, place, by) {
-            Step::Concede => {
+        match self.fence.claimed(now, place, by, loud) {
+            step @ (Step::Concede | Step::HandOver) => {
                 self.schedule.stop(place);
                 if let Some(node) = self.fence.rivals.stations.get(&by) {
                     self.watch.found(now, place, node);
                 }
-                self.last_word(ip, link, by, &mut frames);
-                Outcome::Concede
+                if step == Step::Concede { Outcome::Concede } else { Outcome::HandOver }
             }
             Step::Burst(at) => {
                 self.schedule.start(at, place);
@@ -63,8 +61,7 @@ impl Responder {
             }
             Step::Keep => Outcome::Keep,
             Step::Known => Outcome::Known,
-        };
-        (outcome, frames)
+        }
     }
 
     /// Whether `mac` is another node's.
@@ -97,7 +94,7 @@ impl Responder {
                 Some(Turn::Ask((ip, link), station)) => self.ask(ip, link, station, &mut frames),
                 Some(Turn::Remind((ip, link), station)) => {
                     self.ask(ip, link, station, &mut frames);
-                    self.last_word(ip, link, station, &mut frames);
+                    self.provoke(ip, link, station, &mut frames);
                 }
                 Some(Turn::Reclaim(place)) => {
                     self.schedule.start(now, place);
@@ -120,9 +117,8 @@ impl Responder {
         Some(self.quiet.map_or(next, |quiet| next.max(quiet)))
     }
 
-    /// Says to one station that the address is here, since it has it: it will announce itself, and neighbours hear where
-    /// the address is now.
-    fn last_word(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {
+    /// Says to one station that the address is here, though it is there: it will not let that stand.
+    fn provoke(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {
         if let Some(port) = self.ports.get(&link) {
             announce(ip, link, port.mac, Some(station), frames);
         }

@@ -43,7 +43,7 @@ impl Announcer {
         };
         let mut owners = self.plan.in_place_of.clone();
         owners.retain(|_, owners| {
-            owners.retain(|owner| !self.departed.contains(owner));
+            owners.retain(|owner| !self.presence.went(owner));
             !owners.is_empty()
         });
         Rivals {
@@ -94,7 +94,8 @@ impl Announcer {
             .filter(|(ip, claim)| before.get(ip) != Some(claim))
             .map(|(ip, c)| (*ip, c))
             .collect();
-        for ip in before.keys().filter(|ip| !self.claims.contains_key(ip)) {
+        let over = |ip: &&IpAddr| !self.claims.contains_key(*ip) && self.plan.l2.contains_key(*ip);
+        for ip in before.keys().filter(over) {
             tracing::info!(%ip, "no other station claims the address any more");
         }
         if news.is_empty() {
@@ -111,7 +112,7 @@ impl Announcer {
                     "node \"{me}\" leaves \"{ip}\" to node \"{node}\" ({by}), which announces it too and comes first"
                 ),
                 None => format!(
-                    "\"{ip}\" of node \"{me}\" is claimed by another station, no node of this cluster ({by}): node \"{me}\" goes on answering for it"
+                    "\"{ip}\" of node \"{me}\" is claimed by another station, no known node of this cluster ({by}): node \"{me}\" goes on answering for it"
                 ),
             };
             tracing::warn!(service = %key, message, "address conflict");

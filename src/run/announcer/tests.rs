@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     io::observe::Role,
     net::Links,
-    world::{Class, Ingress, Node, Service},
+    world::{Class, Ingress, Member, Members, Node, Service},
 };
 use serde_json::json;
 
@@ -262,7 +262,7 @@ fn claims_are_told_once_and_show() {
         (
             None,
             false,
-            "\"192.0.2.7\" of node \"n\" is claimed by another station, no node of this cluster \
+            "\"192.0.2.7\" of node \"n\" is claimed by another station, no known node of this cluster \
              (02:00:00:00:00:ee): node \"n\" goes on answering for it",
             (1, vec![vec![(ip, by)]]),
         ),
@@ -300,4 +300,34 @@ fn stations_outlive_their_speakers() {
     assert_eq!(stations(announcer.rivals(&Members::new())), ["m"]);
     announcer.observe(Change::Node("m".into(), None));
     assert!(stations(announcer.rivals(&Members::new())).is_empty());
+}
+
+/// The address of a node that is cut off is answered for in its place; one that said that it goes has no place.
+#[test]
+fn who_goes_of_its_own_accord_is_not_cut_off() {
+    let mut announcer = on_eth1();
+    announcer.links(&links(&["eth1"]));
+    announcer.observe(Change::Node("m".into(), Some(Node::default())));
+    let ip = |last| format!("192.0.2.{last}");
+    let digest = |node: &str, ip: &str| plan::digest(&node.into(), ip.parse().unwrap());
+    let ip = (1..200).map(ip).find(|ip| digest("m", ip) < digest("n", ip)).unwrap();
+    announcer.observe(service(&[&ip]));
+    let mut owners = |leaving: Option<bool>| {
+        let member = |leaving| Arc::new(Member { leaving, ..Member::default() });
+        let mut members: Members = [("n".into(), member(false))].into();
+        members.extend(leaving.map(|leaving| ("m".into(), member(leaving))));
+        announcer.members(Arc::new(crate::io::members::View { settled: true, members }));
+        let desired = announcer.decide().unwrap();
+        (
+            desired.l2.len(),
+            desired.rivals.owners.values().flatten().map(ToString::to_string).collect::<Vec<_>>(),
+        )
+    };
+    let nobody = Vec::<String>::new();
+    assert_eq!(owners(Some(false)), (0, nobody.clone()), "it is there");
+    assert_eq!(owners(None), (1, vec!["m".to_owned()]), "it is cut off");
+    assert_eq!(owners(Some(true)), (1, nobody.clone()), "it goes");
+    assert_eq!(owners(None), (1, nobody), "it went");
+    assert_eq!(owners(Some(false)).0, 0);
+    assert_eq!(owners(None).1, ["m"], "it was back");
 }

@@ -99,8 +99,7 @@ impl Segment {
                 match responder.heard(ETH0, &frame.bytes) {
                     Verdict::Reply(reply) => queue.push_back((node, reply)),
                     Verdict::Drop(Reason::ForeignClaim { ip, by }) => {
-                        let (_, frames) = responder.contest(now, ETH0, ip, by);
-                        queue.extend(frames.into_iter().map(|frame| (node, frame)));
+                        responder.contest(now, ETH0, ip, by, wire::is_group(to));
                     }
                     Verdict::Drop(_) => {}
                 }
@@ -216,7 +215,7 @@ fn of_two_that_announce_the_one_that_is_not_elected_concedes_at_once() {
             let claim = Claim { by: mac(0), node: Some(name(0)), conceded: true };
             assert_eq!(segment.claims(1), [(vip(0), claim.clone()), (vip(1), claim)].into());
             assert_eq!(segment.claims(0), BTreeMap::new());
-            segment.pass(10 * MS);
+            segment.pass(30 * MS);
             let announced = segment.announced(0, ip, met);
             assert!(announced.first().is_some_and(|at| *at <= met + 10 * MS), "{announced:?}");
             // and it stays so
@@ -402,6 +401,53 @@ fn everything_is_announced_again_when_a_node_is_back() {
     }
 }
 
+/// An address that moves to a node that is alive: conceded at the first word of it, and that is no conflict.
+#[test]
+fn a_planned_move_is_no_conflict() {
+    let mut segment = Segment::new(2, &[&[], &[0]]);
+    let (now, owners) = (segment.at(), [name(0)].into());
+    segment.nodes[1].follow(now, &rivals(1, &owners, 2, &[0, 1]));
+    segment.want(1, 2);
+    segment.pass(20_000 * MS);
+    let from = segment.now;
+    segment.want(0, 2);
+    segment.pass(100 * MS);
+    assert_eq!((segment.answer(vip(0)), segment.answer(vip(1))), (vec![0], vec![0]));
+    assert!(segment.claims(1).values().all(|claim| claim.conceded), "it shows all the same");
+    assert!(segment.announced(1, vip(0), from).is_empty());
+    // where it was not said to all, the other is asked whether it is there, and not told anything else
+    let (mut responder, now) = (Responder::default(), segment.at());
+    std::mem::swap(&mut responder, &mut segment.nodes[1]);
+    responder.set(now, &BTreeMap::new(), &Links::new());
+    segment.nodes[1] = responder;
+    segment.want(1, 2);
+    assert_eq!(segment.nodes[1].contest(now, ETH0, vip(0), mac(0), false), Outcome::HandOver);
+    let asked = segment.nodes[1].questions(now + 300 * MS);
+    let provokes = |frame: &Frame| match wire::parse(&frame.bytes).unwrap().message {
+        Message::Arp(arp) => !arp.sender_ip.is_unspecified(),
+        _ => false,
+    };
+    assert!(!asked.is_empty() && !asked.iter().any(provokes), "{asked:?}");
+}
+
+/// The other did not hear that it has the address alone, and says so to nobody: it is reminded until it does.
+#[test]
+fn one_that_does_not_say_it_to_all_is_reminded() {
+    let mut segment = Segment::new(1, &[&[], &[0]]);
+    segment.cut = true;
+    segment.want(0, 1);
+    segment.want(1, 1);
+    segment.pass(30_000 * MS);
+    let now = segment.at();
+    assert_eq!(segment.nodes[1].contest(now, ETH0, vip(0), mac(0), false), Outcome::Concede);
+    segment.pass(400 * MS);
+    segment.cut = false;
+    let healed = segment.now;
+    segment.pass(250 * MS);
+    assert_eq!(segment.announced(0, vip(0), healed).len(), 1);
+    assert_eq!(segment.answer(vip(0)), [0]);
+}
+
 /// An address on two interfaces, conceded on one: it is answered for on the other still.
 #[test]
 fn conceding_is_by_interface() {
@@ -419,11 +465,11 @@ fn conceding_is_by_interface() {
     };
     let links: Links = [(ETH0, link("eth0", 1)), (eth1, link("eth1", 2))].into();
     responder.set(now, &[(vip(0), Interfaces::All)].into(), &links);
-    assert_eq!(responder.contest(now, ETH0, vip(0), mac(0)).0, Outcome::Concede);
+    assert_eq!(responder.contest(now, ETH0, vip(0), mac(0), true), Outcome::Concede);
     assert!(!responder.claims()[&vip(0)].conceded, "not everywhere");
-    assert_eq!(responder.contest(now, eth1, vip(0), mac(0)).0, Outcome::Concede);
+    assert_eq!(responder.contest(now, eth1, vip(0), mac(0), true), Outcome::Concede);
     assert!(responder.claims()[&vip(0)].conceded);
-    assert_eq!(responder.contest(now, IfIndex(9), vip(0), mac(0)).0, Outcome::Known, "not ours there");
+    assert_eq!(responder.contest(now, IfIndex(9), vip(0), mac(0), true), Outcome::Known, "not ours there");
     // an interface that flaps begins anew
     let flapped: Links =
         [(ETH0, Link { carrier_changes: 2, ..link("eth0", 1) }), (eth1, link("eth1", 2))].into();
