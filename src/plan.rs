@@ -3,6 +3,7 @@
 //! Every node runs the same function on the same facts, so they agree without talking to each other. Pure: no clock,
 //! no log, no write.
 
+mod balance;
 mod bgp;
 mod l2;
 mod reason;
@@ -81,6 +82,8 @@ pub struct Plan {
     /// For each Service, in the order of their names: announced, or why not. A list, since it is made in that order
     /// and only ever walked: a map would cost a third of the plan of thousands.
     pub why: Vec<Verdict>,
+    /// Addresses of [`Plan::l2`] that are balanced, the first one of each Service: they stay here as long as they may.
+    pub held: BTreeSet<IpAddr>,
 }
 
 /// What became of one Service on this node.
@@ -149,14 +152,19 @@ struct Candidate<'a> {
 /// The plan of `me`, where `members` are the nodes with a live speaker.
 #[must_use]
 pub fn plan(me: &Viewpoint, config: &Config, world: &World, members: &Members) -> Plan {
-    let l2 = l2::Elections::new(me, config, world, members);
+    let mut l2 = l2::Elections::new(me, config, world, members);
+    if l2.balances() {
+        for (_, service, endpoints) in served(me, world) {
+            if let Ok(candidate) = candidate(config, service, endpoints) {
+                l2.note(&candidate);
+            }
+        }
+        l2.balance();
+    }
     let mut sessions = bgp::Sessions::new(me, config, world);
     let mut plan = Plan::default();
     plan.why.reserve_exact(world.services.len());
-    for (key, service, endpoints) in world.served() {
-        if !service.load_balancer || !me.class.is_ours(service) {
-            continue;
-        }
+    for (key, service, endpoints) in served(me, world) {
         let (bgp, layer2) = match candidate(config, service, endpoints) {
             Ok(candidate) => (sessions.announce(&candidate), l2.announce(&candidate, &mut plan)),
             Err(reason) => (Err(reason.clone()), Err(reason)),
@@ -165,6 +173,14 @@ pub fn plan(me: &Viewpoint, config: &Config, world: &World, members: &Members) -
     }
     plan.bgp = sessions.finish();
     plan
+}
+
+/// The Services that are ours, with their endpoints.
+fn served<'a>(
+    me: &'a Viewpoint,
+    world: &'a World,
+) -> impl Iterator<Item = (&'a ServiceKey, &'a Service, Endpoints<'a>)> {
+    world.served().filter(|(_, service, _)| service.load_balancer && me.class.is_ours(service))
 }
 
 fn candidate<'a>(

@@ -50,6 +50,8 @@ pub struct L2Advertisement {
     pub interfaces: Interfaces,
     /// `spec.preferredNodeSelectors`: weight and selector.
     pub preferred: Vec<(u32, super::Selector)>,
+    /// Annotation `ferrolb.io/l2-placement: balanced`: addresses are spread evenly, and stay where they are.
+    pub balanced: bool,
 }
 
 /// A BGPAdvertisement.
@@ -122,7 +124,7 @@ pub(super) fn parse_l2(
     problems: &mut Problems,
 ) -> BTreeMap<AdvertisementName, Arc<L2Advertisement>> {
     let read =
-        |_: &str, object: &api::L2Advertisement, report: &mut Report<'_>| Some(read_l2(&object.spec, report));
+        |_: &str, object: &api::L2Advertisement, report: &mut Report<'_>| Some(read_l2(object, report));
     settle::all(settle::read(
         Kind::L2Advertisement,
         input,
@@ -152,7 +154,8 @@ fn selection(names: &[String], selectors: &[LabelSelector], report: &mut Report<
     }
 }
 
-fn read_l2(spec: &api::L2AdvertisementSpec, report: &mut Report<'_>) -> L2Advertisement {
+fn read_l2(object: &api::L2Advertisement, report: &mut Report<'_>) -> L2Advertisement {
+    let (meta, spec) = (&object.metadata, &object.spec);
     let interfaces: BTreeSet<Arc<str>> = spec.interfaces.iter().map(|name| name.as_str().into()).collect();
     let mut preferred = Vec::with_capacity(spec.preferred_node_selectors.len());
     for (i, term) in spec.preferred_node_selectors.iter().enumerate() {
@@ -169,6 +172,7 @@ fn read_l2(spec: &api::L2AdvertisementSpec, report: &mut Report<'_>) -> L2Advert
         services: report.selectors("spec.serviceSelectors", &spec.service_selectors),
         interfaces: if interfaces.is_empty() { Interfaces::All } else { Interfaces::Named(interfaces) },
         preferred,
+        balanced: annotation::word(meta, annotation::PLACEMENT, annotation::BALANCED, report),
     }
 }
 
@@ -238,4 +242,34 @@ fn communities(
         report.fault("spec.communities", format_args!("has {count} communities, a route can have {limit}"));
     }
     communities
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_l2_advertisement_is_balanced_or_not() {
+        let read = |annotations: serde_json::Value| {
+            let object = json!({"metadata": {"name": "a", "annotations": annotations}, "spec": {}});
+            let mut input = Input::default();
+            input.l2_advertisements.insert("a".into(), serde_json::from_value(object).unwrap());
+            let (config, problems) = super::super::parse(&input, &Config::default());
+            (
+                config.l2.values().map(|ad| ad.balanced).collect::<Vec<_>>(),
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(read(json!({})), (vec![false], vec![]));
+        assert_eq!(read(json!({"ferrolb.io/l2-placement": "balanced"})), (vec![true], vec![]));
+        let (read, problems) = read(json!({"ferrolb.io/l2-placement": "spread"}));
+        assert_eq!(read, [] as [bool; 0], "it counts as absent");
+        assert_eq!(
+            problems,
+            [
+                "L2Advertisement a: metadata.annotations[ferrolb.io/l2-placement]: must be balanced, is \"spread\""
+            ]
+        );
+    }
 }

@@ -13,6 +13,20 @@ pub(super) const PREPEND: &str = "ferrolb.io/as-path-prepend";
 /// On a BGPPeer: how many hops away the router may be; packets from further away are dropped (RFC 5082).
 pub(super) const TTL_SECURITY: &str = "ferrolb.io/ttl-security-hops";
 
+/// On an L2Advertisement: how the nodes for its addresses are chosen.
+pub(super) const PLACEMENT: &str = "ferrolb.io/l2-placement";
+
+/// The value that spreads them evenly; without the annotation there is an election for each.
+pub(super) const BALANCED: &str = "balanced";
+
+/// Whether an annotation has its only value; a fault when it has another.
+pub(super) fn word(meta: &ObjectMeta, name: &str, only: &str, report: &mut Report<'_>) -> bool {
+    let Some(text) = meta.annotations.as_ref().and_then(|all| all.get(name)) else { return false };
+    let right = text.trim() == only;
+    let refusal = || format!("must be {only}, is {text:?}");
+    report.value(&field(name), right.then_some(()).ok_or_else(refusal)).is_some()
+}
+
 /// The number of an annotation; a fault when it is none, or not within `bounds`.
 pub(super) fn number(
     meta: &ObjectMeta,

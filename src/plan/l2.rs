@@ -1,6 +1,6 @@
 //! Which node answers ARP and NDP for a Service: an election that every node computes alike.
 
-use super::{Candidate, Plan, Reason, Viewpoint};
+use super::{Candidate, Plan, Reason, Viewpoint, balance};
 use crate::{
     config::{Config, L2Advertisement},
     names::{NodeName, PoolName},
@@ -32,6 +32,11 @@ pub(super) struct Elections<'a> {
     absent: BTreeMap<&'a NodeName, Standing<'a>>,
     /// The advertisements of each pool.
     advertisements: BTreeMap<&'a PoolName, Vec<&'a L2Advertisement>>,
+    members: &'a Members,
+    /// The addresses that are balanced, each with those that may have it, the first one first.
+    units: BTreeMap<IpAddr, Vec<&'a NodeName>>,
+    /// Where they go.
+    placed: BTreeMap<IpAddr, NodeName>,
 }
 
 /// What an election has to know of a node.
@@ -70,8 +75,13 @@ impl Race<'_> {
             && self.local.is_none_or(|endpoints| endpoints.on(name))
     }
 
+    /// Whether the address is placed with a view to all others.
+    fn balanced(&self) -> bool {
+        self.ads.iter().any(|ad| ad.balanced)
+    }
+
     /// The lowest is elected.
-    fn rank(&self, name: &NodeName, node: &Standing<'_>) -> impl Ord + use<> {
+    fn rank(&self, name: &NodeName, node: &Standing<'_>) -> (Reverse<u64>, [u8; 32]) {
         (Reverse(score(&self.ads, node.labels)), digest(name, self.first))
     }
 
@@ -103,17 +113,62 @@ impl<'a> Elections<'a> {
         };
         let advertisements =
             config.pools.iter().map(|(name, pool)| (name, pool.as_ref())).map(of_pool).collect();
-        Self { me, nodes, absent, advertisements }
+        let (units, placed) = (BTreeMap::new(), BTreeMap::new());
+        Self { me, nodes, absent, advertisements, members, units, placed }
+    }
+
+    /// Whether there is anything to balance.
+    pub(super) fn balances(&self) -> bool {
+        self.advertisements.values().flatten().any(|ad| ad.balanced)
+    }
+
+    /// Takes note of `candidate` if it is to be balanced. Services that share an address go where the first one goes.
+    pub(super) fn note(&mut self, candidate: &Candidate<'_>) {
+        let Ok(race) = self.race(candidate) else { return };
+        if !race.balanced() || self.units.contains_key(&race.first) {
+            return;
+        }
+        let mut runners: Vec<_> =
+            self.runners(&race).map(|(name, node)| (race.rank(name, node), *name)).collect();
+        runners.sort_unstable();
+        // preferences come first here, too
+        let best = runners.first().map(|((score, _), _)| *score);
+        let nodes = runners.into_iter().filter(|((score, _), _)| Some(*score) == best).map(|(_, name)| name);
+        let (first, nodes) = (race.first, nodes.collect());
+        self.units.insert(first, nodes);
+    }
+
+    /// Spreads what was noted.
+    pub(super) fn balance(&mut self) {
+        self.placed = balance::place(&self.units, self.members);
+    }
+
+    /// Those that can announce what `race` is about.
+    fn runners<'r>(
+        &'r self,
+        race: &'r Race<'_>,
+    ) -> impl Iterator<Item = (&'r &'a NodeName, &'r Standing<'a>)> {
+        self.nodes.iter().filter(|(name, node)| race.admits(name, node) && node.has_interface(&race.ads))
+    }
+
+    /// Who is to announce it.
+    fn elected<'r>(&'r self, race: &'r Race<'_>) -> Option<(&'r NodeName, &'r Standing<'a>)> {
+        let elected = match race.balanced() {
+            true => {
+                let placed = self.placed.get(&race.first)?;
+                self.runners(race).find(|(name, _)| **name == placed)
+            }
+            false => self.runners(race).min_by_key(|(name, node)| race.rank(name, node)),
+        };
+        elected.map(|(name, node)| (*name, node))
     }
 
     /// Adds the addresses of `candidate` to `plan` if this node is elected.
     pub(super) fn announce(&self, candidate: &Candidate<'_>, plan: &mut Plan) -> Result<(), Reason> {
         let race = self.race(candidate)?;
         let runners = || self.nodes.iter().filter(|(name, node)| race.admits(name, node));
-        let elected = runners()
-            .filter(|(_, node)| node.has_interface(&race.ads))
-            .min_by_key(|(name, node)| race.rank(name, node));
-        let Some((winner, node)) = elected.filter(|(winner, _)| ***winner == self.me.node) else {
+        let elected = self.elected(&race);
+        let Some((winner, node)) = elected.filter(|(winner, _)| **winner == self.me.node) else {
             // Another one is, or should be? Who would be but for its interfaces has something to tell.
             let lacking = runners()
                 .find(|(name, node)| ***name == self.me.node && !node.has_interface(&race.ads))
@@ -123,7 +178,7 @@ impl<'a> Elections<'a> {
                 });
             return Err(match (lacking, elected) {
                 (Some((_, node)), _) => Reason::NoInterface(Box::new(race.interfaces(node))),
-                (None, Some((winner, _))) => Reason::ElectedElsewhere((*winner).clone()),
+                (None, Some((winner, _))) => Reason::ElectedElsewhere(winner.clone()),
                 (None, None) => Reason::NoCandidate,
             });
         };
@@ -132,6 +187,9 @@ impl<'a> Elections<'a> {
         let owners: Vec<&NodeName> =
             self.absent.iter().filter(|(name, node)| before(name, node)).map(|(name, _)| *name).collect();
         let interfaces = race.interfaces(node);
+        if race.balanced() {
+            plan.held.insert(race.first);
+        }
         for ip in &candidate.ips {
             match plan.l2.entry(*ip) {
                 Entry::Vacant(entry) => {

@@ -69,7 +69,9 @@ impl Announcer {
 
     fn member(&self) -> Arc<Member> {
         let leaving = self.presence.stage == Stage::Leaving;
-        Arc::new(Member { interfaces: self.interfaces.clone(), leaving, ..Member::default() })
+        // without a gossip the others do not know, and all must decide alike
+        let held = self.presence.view.as_ref().map(|_| self.plan.held.clone()).unwrap_or_default();
+        Arc::new(Member { interfaces: self.interfaces.clone(), leaving, held })
     }
 
     /// The nodes with a live speaker; `None` when that is not known yet.
