@@ -1,12 +1,15 @@
 //! Layer 2: answers ARP and NDP for addresses that no interface of this node owns, and announces them unasked.
 //!
 //! Sans I/O: bytes and the time come in, frames go out. [`wire`] is the codec, [`Responder`] the state, its
-//! timetable a part of its own. No socket, no clock, no log; whoever owns the sockets is `io::l2`.
+//! timetable, its claims against other stations and its questions to other nodes parts of their own. No socket, no clock, no log; whoever owns the sockets is `io::l2`.
 
+mod fence;
 mod responder;
 mod schedule;
+mod watch;
 pub mod wire;
 
+pub use fence::{Claim, Outcome, Rivals};
 pub use responder::Responder;
 
 use crate::net::{IfIndex, Mac};
@@ -48,6 +51,8 @@ pub enum Reason {
     AnnounceIp,
     /// Asks for an address of ours, on an interface that it is not announced on.
     NotMatchInterface,
+    /// Asks for an address that is wanted here, and that another node has.
+    Conceded,
     /// Sent by an interface of this node.
     Own,
     /// Another station says that an address of ours is at its own hardware address.
@@ -70,6 +75,7 @@ impl Reason {
             Self::EthernetDestination => "ethernetDestination",
             Self::AnnounceIp => "announceIP",
             Self::NotMatchInterface => "notMatchInterface",
+            Self::Conceded => "conceded",
             Self::Own => "own",
             Self::ForeignClaim { .. } => "foreignClaim",
         }

@@ -6,9 +6,11 @@
 mod bgp;
 mod l2;
 mod reason;
+mod routes;
 
 pub use l2::digest;
 pub use reason::Reason;
+pub use routes::Routes;
 
 use crate::{
     config::{Community, Config, Peer, Pool},
@@ -16,7 +18,6 @@ use crate::{
     net::Interfaces,
     world::{Class, Endpoints, Ingress, Members, Node, Service, World},
 };
-use ipnet::IpNet;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -64,7 +65,7 @@ pub struct Session {
     /// The peer.
     pub peer: Arc<Peer>,
     /// What it is told.
-    pub routes: BTreeMap<IpNet, Arc<Attributes>>,
+    pub routes: Arc<Routes>,
 }
 
 /// Everything this node announces.
@@ -177,7 +178,7 @@ fn candidate<'a>(
             Ingress::Ip(crate::world::Address::Text(text)) => Some(text.to_string()),
             Ingress::Ip(_) | Ingress::Hostname => None,
         });
-        return Err(Reason::InvalidAddress(text.unwrap_or_default()));
+        return Err(Reason::InvalidAddress(text.unwrap_or_default().into()));
     };
     let first = ips.first().ok_or(Reason::NoAddress)?;
     let (name, pool): (_, &Arc<Pool>) = config.pool_of(*first).ok_or(Reason::NotInAPool(*first))?;

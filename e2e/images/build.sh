@@ -4,15 +4,24 @@
 #
 # The images are those of the Dockerfiles, with two replacements, so that no registry is needed: their Debian base is a
 # root made of Debian packages, and the binaries are built here, by the same command, with this checkout's target
-# directory as the cache. Cold this takes about five minutes on two cores. With FERROLB_COMMIT the binaries name that
-# commit; the tests do without, since every commit would compile them anew.
+# directory as the cache. Cold this takes about five minutes on two cores. Binaries and images name FERROLB_COMMIT; where
+# nobody says it, the last commit that changed what they are made of, so that other commits compile nothing anew.
+# The images for a look around are built too, and not printed: nodes do not run them.
 set -eu
 cd "$(dirname "$0")/../.."
 
 cache=${FERROLB_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/ferrolb}/images
 export STORAGE_DRIVER=overlay BUILDAH_ISOLATION=chroot
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-commit=$(git describe --always --dirty --abbrev=40 --exclude "*" 2>/dev/null || echo unknown)
+sources="src templates Cargo.toml Cargo.lock Dockerfile.controller Dockerfile.speaker frr"
+if [ -z "${FERROLB_COMMIT:-}" ]; then
+    # shellcheck disable=SC2086
+    FERROLB_COMMIT=$(git log -1 --format=%H -- $sources 2>/dev/null || true)
+    # shellcheck disable=SC2086
+    git diff --quiet HEAD -- $sources 2>/dev/null || FERROLB_COMMIT=${FERROLB_COMMIT:-unknown}-dirty
+fi
+export FERROLB_COMMIT=${FERROLB_COMMIT:-unknown}
+source=${FERROLB_SOURCE:-https://ferrolb.test/source}
 debian=ferrolb.test/debian:bookworm
 
 for tool in buildah mmdebstrap setcap cargo go; do
@@ -57,7 +66,8 @@ image() {
     if [ ! -s "$file" ]; then
         echo "building $name" >&2
         old=$(buildah images --quiet "$name" 2>/dev/null || true)
-        buildah bud --quiet --build-arg VERSION="$version" --build-arg COMMIT="$commit" --tag "$name" "$@" >&2
+        buildah bud --quiet --build-arg VERSION="$version" --build-arg COMMIT="$FERROLB_COMMIT" --build-arg SOURCE="$source" \
+            --tag "$name" "$@" >&2
         [ -z "$old" ] || buildah rmi "$old" >/dev/null 2>&1 || true
         buildah push --quiet "$name" "docker-archive:$work/image.tar:$name" >&2
         rm -f "$cache/archives/$(echo "$name" | tr '/:' '--')"-*.tar
@@ -98,6 +108,11 @@ binaries="--build-context binaries=$work/binaries --build-arg DEBIAN=$debian"
             --file Dockerfile.$name --target $name $binaries .
     done
 } >"$work/archives"
+for name in controller speaker; do
+    # shellcheck disable=SC2086
+    image "ferrolb.test/$name-debug:1" "$(digest Dockerfile.$name frr/* "$work/binaries/$name")" \
+        --file Dockerfile.$name --target debug --layers $binaries . >/dev/null
+done
 if [ "${1:-}" = --sizes ]; then
     while read -r file; do
         name=$(basename "$file" | sed 's/-[0-9a-f]*\.tar$//')

@@ -44,6 +44,20 @@ pub struct ServiceL2StatusStatus {
     /// The interfaces; all of them where there is none.
     #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<InterfaceInfo>,
+    /// Addresses of the Service that a station outside the cluster claims too.
+    #[serde(default, deserialize_with = "schema::or_default", skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<Conflict>,
+}
+
+/// An address that somebody else has, too.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conflict {
+    /// The address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// Where the other is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<String>,
 }
 
 /// An interface.

@@ -36,7 +36,10 @@ fn peer(address: &str, asn: u32) -> Peer {
 
 fn plan(peers: &[(&str, Peer)], routes: impl Fn(&Peer) -> BTreeMap<IpNet, Arc<Attributes>>) -> Plan {
     let sessions = peers.iter().map(|(name, peer)| {
-        let session = crate::plan::Session { peer: Arc::new(peer.clone()), routes: routes(peer) };
+        let session = crate::plan::Session {
+            peer: Arc::new(peer.clone()),
+            routes: Arc::new(routes(peer).into_iter().collect()),
+        };
         (PeerName::from(*name), session)
     });
     Plan { bgp: sessions.collect(), ..Plan::default() }

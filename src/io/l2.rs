@@ -11,7 +11,7 @@ pub use counters::{Counters, Counts, Totals};
 
 use super::socket::{Groups, Packets, Ready};
 use crate::{
-    l2::{Frame, Reason, Responder, Verdict},
+    l2::{Claim, Frame, Outcome, Reason, Responder, Rivals, Verdict},
     net::{IfIndex, Interfaces, Links, Mac},
 };
 use std::{
@@ -22,10 +22,13 @@ use std::{
     time::Instant,
 };
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 /// The addresses to answer for, and on which interfaces.
 pub type Wanted = Arc<BTreeMap<IpAddr, Interfaces>>;
+
+/// The addresses that others claim, too.
+pub type Claims = Arc<BTreeMap<IpAddr, Claim>>;
 
 /// Frames read, or memberships changed, before the other events get their turn.
 const PORTION: usize = 64;
@@ -36,7 +39,9 @@ enum Event<'a> {
     Readable(Ready<'a>),
     /// The wanted addresses or the interfaces changed, or, `false`, nobody is left to change them.
     Changed(bool),
-    /// An announcement's turn.
+    /// The other nodes changed, or, `false`, nobody is left to say so.
+    Rivals(bool),
+    /// An announcement's or a question's turn.
     Due,
     /// Memberships are left to change.
     Memberships,
@@ -49,12 +54,30 @@ enum Event<'a> {
 /// A socket that cannot be read. Failure to send is logged, once per interface until it works again.
 pub async fn drive(
     sockets: Sockets,
+    wanted: watch::Receiver<Wanted>,
+    links: watch::Receiver<Links>,
+    counters: Arc<Counters>,
+) -> anyhow::Result<()> {
+    let (_alone, rivals) = watch::channel(Arc::default());
+    drive_among(sockets, wanted, links, counters, rivals, watch::channel(Claims::default()).0).await
+}
+
+/// As [`drive`], among other nodes that are known: `rivals`, whose sender must stay. What they and strangers claim is
+/// told to `claims`.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn drive_among(
+    sockets: Sockets,
     mut wanted: watch::Receiver<Wanted>,
     mut links: watch::Receiver<Links>,
     counters: Arc<Counters>,
+    mut rivals: watch::Receiver<Arc<Rivals>>,
+    claims: watch::Sender<Claims>,
 ) -> anyhow::Result<()> {
     let (arp, neighbour) = sockets.listen()?;
     let mut driver = Driver::new(&arp, &neighbour, counters);
+    driver.responder.follow(now(), &rivals.borrow_and_update());
     driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
     loop {
         let event = tokio::select! {
@@ -62,6 +85,7 @@ pub async fn drive(
             ready = neighbour.readable() => Event::Readable(ready?),
             changed = wanted.changed() => Event::Changed(changed.is_ok()),
             changed = links.changed() => Event::Changed(changed.is_ok()),
+            changed = rivals.changed() => Event::Rivals(changed.is_ok()),
             () = until(driver.responder.next_deadline()) => Event::Due,
             () = future::ready(()), if !driver.memberships.is_empty() => Event::Memberships,
         };
@@ -70,10 +94,12 @@ pub async fn drive(
             Event::Changed(true) => {
                 driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
             }
-            Event::Changed(false) => return Ok(()),
+            Event::Rivals(true) => driver.responder.follow(now(), &rivals.borrow_and_update()),
+            Event::Changed(false) | Event::Rivals(false) => return Ok(()),
             Event::Due => driver.announce(),
             Event::Memberships => driver.change_memberships(),
         }
+        driver.tell(&claims);
     }
 }
 
@@ -89,8 +115,6 @@ struct Driver<'a> {
     failing: BTreeSet<IfIndex>,
     /// Interfaces that did not take a membership, likewise.
     unjoined: BTreeSet<IfIndex>,
-    /// The last claim heard for each address, so that it is said once.
-    claims: BTreeMap<IpAddr, Mac>,
 }
 
 impl<'a> Driver<'a> {
@@ -104,14 +128,12 @@ impl<'a> Driver<'a> {
             counters,
             failing: BTreeSet::new(),
             unjoined: BTreeSet::new(),
-            claims: BTreeMap::new(),
         }
     }
 
     fn follow(&mut self, wanted: &BTreeMap<IpAddr, Interfaces>, links: &Links) {
         self.responder.set(now(), wanted, links);
         self.counters.lock().by_ip.retain(|ip, _| wanted.contains_key(ip));
-        self.claims.retain(|ip, _| wanted.contains_key(ip));
         self.failing.retain(|link| links.contains_key(link));
         self.unjoined.retain(|link| links.contains_key(link));
         let target: BTreeSet<_> = self.responder.groups().collect();
@@ -123,14 +145,21 @@ impl<'a> Driver<'a> {
 
     fn answer(&mut self, ready: Ready<'_>) -> anyhow::Result<()> {
         // The frames of a portion are answered as they are read; only the counting waits, for one lock.
-        let mut verdicts = Vec::with_capacity(PORTION);
+        let (mut verdicts, mut contests) = (Vec::with_capacity(PORTION), Vec::new());
         Packets::read(ready, PORTION, |link, bytes| {
             let verdict = self.responder.heard(link, bytes);
             let sent = matches!(verdict, Verdict::Reply(frame) if self.send(&frame));
+            if let Verdict::Drop(Reason::ForeignClaim { ip, by }) = verdict {
+                contests.extend(self.contest(link, ip, by));
+            }
             verdicts.push((verdict, sent));
         })?;
         let counters = Arc::clone(&self.counters);
         let mut totals = counters.lock();
+        for is_node in contests {
+            totals.claims_of_nodes += u64::from(is_node);
+            totals.claims_of_strangers += u64::from(!is_node);
+        }
         for (verdict, sent) in verdicts {
             match verdict {
                 Verdict::Reply(frame) => {
@@ -141,9 +170,8 @@ impl<'a> Driver<'a> {
                 }
                 Verdict::Drop(reason) => {
                     *totals.dropped.entry(reason.name()).or_default() += 1;
-                    if let Reason::ForeignClaim { ip, by } = reason {
+                    if let Reason::ForeignClaim { ip, .. } = reason {
                         totals.by_ip.entry(ip).or_default().foreign_claims += 1;
-                        self.note_claim(ip, by);
                     }
                 }
             }
@@ -151,7 +179,42 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// Another station claims an address: carries out what follows, before the next frame is read. Whether it is
+    /// a node, if that is news.
+    fn contest(&mut self, link: IfIndex, ip: IpAddr, by: Mac) -> Option<bool> {
+        let (outcome, frames) = self.responder.contest(now(), link, ip, by);
+        for frame in &frames {
+            self.send(frame);
+        }
+        let is_node = self.responder.is_node(by);
+        match outcome {
+            Outcome::Concede => {
+                debug!(%ip, %by, "another node claims the address, which is its own: conceded");
+            }
+            Outcome::Defend => {
+                debug!(%ip, %by, is_node, "another station claims the address: announced again");
+            }
+            Outcome::Keep | Outcome::Known => return None,
+        }
+        Some(is_node)
+    }
+
+    /// Tells what others claim, if that is another than before.
+    fn tell(&self, claims: &watch::Sender<Claims>) {
+        claims.send_if_modified(|told| {
+            let now = self.responder.claims();
+            let news = **told != now;
+            if news {
+                *told = Arc::new(now);
+            }
+            news
+        });
+    }
+
     fn announce(&mut self) {
+        for question in self.responder.questions(now()) {
+            self.send(&question);
+        }
         let frames = self.responder.due(now());
         let sent: Vec<bool> = frames.iter().map(|frame| self.send(frame)).collect();
         let mut totals = self.counters.lock();
@@ -190,12 +253,6 @@ impl<'a> Driver<'a> {
                 }
                 false
             }
-        }
-    }
-
-    fn note_claim(&mut self, ip: IpAddr, by: Mac) {
-        if self.claims.insert(ip, by) != Some(by) {
-            warn!(%ip, %by, "another station claims an address that this node announces");
         }
     }
 }

@@ -86,8 +86,19 @@ pub struct Layer2Counts {
     pub gratuitous: u64,
 }
 
+/// What happened on the wire so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layer2Totals {
+    /// For each address.
+    pub by_ip: BTreeMap<IpAddr, Layer2Counts>,
+    /// Claims of other nodes to addresses of this one.
+    pub claims_of_nodes: u64,
+    /// Claims of strangers.
+    pub claims_of_strangers: u64,
+}
+
 /// Reads the counts of now.
-pub type Layer2 = Box<dyn Fn() -> BTreeMap<IpAddr, Layer2Counts> + Send>;
+pub type Layer2 = Box<dyn Fn() -> Layer2Totals + Send>;
 
 #[derive(Default)]
 struct State {
@@ -332,7 +343,13 @@ impl Collector for Announcements {
         let series =
             state.frr_up.iter().map(|(daemon, up)| ([("daemon", daemon.to_string())], i64::from(*up)));
         family(&mut encoder, "ferrolb_frr_up", "1 while a daemon of FRR answers", MetricType::Gauge, series)?;
-        let counts = state.layer2.as_ref().map(|read| read()).unwrap_or_default();
+        let Some(read) = &state.layer2 else { return Ok(()) };
+        let totals = read();
+        let claims = [("node", totals.claims_of_nodes), ("stranger", totals.claims_of_strangers)];
+        let series = claims.map(|(by, count)| ([("by", by.to_owned())], count));
+        let (name, help) =
+            ("ferrolb_l2_conflicts_total", "Claims of other stations to addresses of this node");
+        family(&mut encoder, name, help, MetricType::Counter, series)?;
         type Read = fn(&Layer2Counts) -> u64;
         let metrics: [(&str, &str, Read); 3] = [
             ("requests_received", "ARP requests and neighbour solicitations for an address", |c| c.requests),
@@ -341,7 +358,7 @@ impl Collector for Announcements {
         ];
         for (name, help, read) in metrics {
             let name = format!("metallb_layer2_{name}");
-            let series = counts.iter().map(|(ip, counts)| ([("ip", ip.to_string())], read(counts)));
+            let series = totals.by_ip.iter().map(|(ip, counts)| ([("ip", ip.to_string())], read(counts)));
             family(&mut encoder, &name, help, MetricType::Counter, series)?;
         }
         Ok(())
@@ -426,7 +443,11 @@ mod tests {
         let v6 = one(Protocol::Layer2, "fd00::1");
         metrics.announced(vec![v6.clone(), one(Protocol::Bgp, "10.0.0.1"), v6]);
         let counts = Layer2Counts { requests: 5, responses: 4, gratuitous: 3 };
-        metrics.layer2(Box::new(move || [("fd00::1".parse().unwrap(), counts)].into()));
+        metrics.layer2(Box::new(move || Layer2Totals {
+            by_ip: [("fd00::1".parse().unwrap(), counts)].into(),
+            claims_of_nodes: 2,
+            claims_of_strangers: 0,
+        }));
         metrics.frr_lines_applied.inc();
         metrics.members.others.set(2);
         metrics.members.refused.inc();
@@ -440,6 +461,9 @@ mod tests {
             "metallb_layer2_requests_received{ip=\"fd00::1\"} 5",
             "metallb_layer2_responses_sent{ip=\"fd00::1\"} 4",
             "metallb_layer2_gratuitous_sent{ip=\"fd00::1\"} 3",
+            "# TYPE ferrolb_l2_conflicts_total counter",
+            "ferrolb_l2_conflicts_total{by=\"node\"} 2",
+            "ferrolb_l2_conflicts_total{by=\"stranger\"} 0",
             "ferrolb_frr_lines_applied_total 1",
             "ferrolb_frr_lines_refused_total 0",
             "ferrolb_frr_drift_total 0",

@@ -49,6 +49,17 @@ impl Role {
     }
 }
 
+impl Role {
+    /// Whether anything it does can depend on `service`: a speaker has nothing to do with one that has no address, and
+    /// every new one has none at first.
+    const fn minds(self, service: &Service) -> bool {
+        match self {
+            Self::Controller => true,
+            Self::Speaker => service.load_balancer && !service.ingress.is_empty(),
+        }
+    }
+}
+
 /// Something that was seen. In the variants of one object, `None` means that it is gone.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -91,9 +102,9 @@ pub enum Change {
 /// Which parts a [`Change`] changed; none of them when it said nothing new (a heartbeat, our own write's echo).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Touched {
-    /// [`World::services`]; not for a mere new version.
+    /// [`World::services`]; not for a mere new version, and for a speaker only those with an address.
     pub services: bool,
-    /// [`World::slices`]; not for those of a Service that is not known, such as all those without an address.
+    /// [`World::slices`], of the same Services.
     pub slices: bool,
     /// [`World::nodes`].
     pub nodes: bool,
@@ -133,6 +144,7 @@ pub struct Observed {
     pub world: World,
     /// The configuration objects.
     pub input: Input,
+    role: Role,
     /// Stores that have not been seen whole yet.
     waiting: BTreeSet<Kind>,
     /// What came since a listing began, by kind.
@@ -150,6 +162,7 @@ impl Observed {
         Self {
             world: World::default(),
             input: Input::default(),
+            role,
             waiting: role.kinds().iter().copied().collect(),
             listing: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -229,7 +242,8 @@ impl Observed {
         let readable = self.read(Kind::Service, || key.to_string(), facts.is_some());
         let Some(facts) = facts else {
             self.written.remove(&key);
-            return Touched { services: self.world.services.remove(&key).is_some(), ..readable };
+            let gone = self.world.services.remove(&key);
+            return Touched { services: gone.is_some_and(|gone| self.role.minds(&gone)), ..readable };
         };
         if let (Some(ours), Some(theirs)) = (self.written.get(&key), number(&facts.version)) {
             if theirs < *ours {
@@ -257,11 +271,15 @@ impl Observed {
         match self.world.services.get_mut(&key) {
             Some(known) => {
                 known.version.clone_from(&facts.version);
-                let changed = *known != *facts;
+                let changed = *known != *facts && (self.role.minds(known) || self.role.minds(&facts));
                 *known = *facts;
                 changed
             }
-            None => self.world.services.insert(key, *facts).is_none(),
+            None => {
+                let minds = self.role.minds(&facts);
+                self.world.services.insert(key, *facts);
+                minds
+            }
         }
     }
 
@@ -269,17 +287,18 @@ impl Observed {
         let readable = self.read(Kind::EndpointSlice, || slice_name(&namespace, &name), facts.is_some());
         let id = (namespace, name.clone());
         let owner = facts.as_ref().map(|(owner, _)| owner);
-        let services = &self.world.services;
+        let (services, role) = (&self.world.services, self.role);
+        let minded = |owner: &ServiceKey| services.get(owner).is_some_and(|service| role.minds(service));
         let mut slices = false;
         if self.owners.get(&id) != owner
             && let Some(old) = self.owners.remove(&id)
         {
-            let known = services.contains_key(&old);
-            slices |= self.world.slices.remove(&(old, name.clone())).is_some() && known;
+            let minded = minded(&old);
+            slices |= self.world.slices.remove(&(old, name.clone())).is_some() && minded;
         }
         if let Some((owner, facts)) = facts {
-            let known = services.contains_key(&owner);
-            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts)) && known;
+            let minded = minded(&owner);
+            slices |= put(&mut self.world.slices, (owner.clone(), name), Some(facts)) && minded;
             self.owners.insert(id, owner);
         }
         Touched { slices, ..readable }

@@ -7,8 +7,9 @@ use crate::{
     config::{Kind, Problem, Problems},
     frr::show::Peering,
     names::{PeerName, ServiceKey},
+    net::Mac,
 };
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, net::IpAddr, sync::Arc};
 use tokio::sync::watch;
 
 /// The peers that were told of each Service, in order; only Services that somebody was told of.
@@ -22,6 +23,8 @@ pub type Layer2 = BTreeMap<ServiceKey, Arc<Answering>>;
 pub struct Answering {
     /// The interfaces, in order; empty for all that there are.
     pub interfaces: Vec<Arc<str>>,
+    /// Addresses that a station outside the cluster claims too, and where that is.
+    pub conflicts: Vec<(IpAddr, Mac)>,
 }
 
 /// Every session.

@@ -2,11 +2,15 @@
 //!
 //! A state that follows two inputs, the wanted addresses and the interfaces; an interface that appears later, comes
 //! back or gets another hardware address changes the state, not the shape of anything. Answering is a lookup.
-//! Nothing here decides which node an address belongs to; that is `plan`.
+//! Nothing here decides which node an address belongs to; that is `plan`. What other stations say of it is `rivalry`.
+
+mod rivalry;
 
 use super::{
     Frame, Reason, Verdict,
+    fence::Fence,
     schedule::{Place, Schedule},
+    watch::Watch,
     wire::{self, Advertisement, Arp, Message, Operation, Solicitation},
 };
 use crate::net::{IfIndex, Interfaces, Link, Links, Mac};
@@ -27,6 +31,12 @@ pub struct Responder {
     own: BTreeSet<Mac>,
     /// Every address on every interface that it is answered on, and when it is announced next.
     schedule: Schedule,
+    /// Who else claims them; what is conceded is not in the schedule.
+    fence: Fence,
+    /// Whether those are back whose addresses these are.
+    watch: Watch,
+    /// No question before this moment.
+    quiet: Option<Instant>,
     /// How many addresses need a group on an interface.
     groups: BTreeMap<(IfIndex, Ipv6Addr), u32>,
 }
@@ -57,6 +67,7 @@ impl Responder {
                 None => self.wanted.remove(&ip),
             };
         }
+        self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
     }
 
     /// What the frame `bytes`, received on `link`, comes to.
@@ -77,16 +88,16 @@ impl Responder {
         let mut frames = Vec::new();
         while let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 }) {
             if let Some(port) = self.ports.get(&link) {
-                announce(ip, link, port.mac, &mut frames);
+                announce(ip, link, port.mac, None, &mut frames);
             }
         }
         frames
     }
 
-    /// When [`Self::due`] will next have something to send.
+    /// When [`Self::due`] or [`Self::questions`] will next have something to send, or [`Self::claims`] another answer.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.schedule.next()
+        self.schedule.next().into_iter().chain(self.next_question()).min()
     }
 
     /// The multicast groups that solicitations for the wanted addresses come to, in order.
@@ -101,7 +112,8 @@ impl Responder {
             .filter(|index| ports.get(index) != self.ports.get(index))
             .copied()
             .collect();
-        let gone: Vec<Place> = self.schedule.places().filter(|(_, link)| changed.contains(link)).collect();
+        let places = self.schedule.places().chain(self.fence.places());
+        let gone: Vec<Place> = places.filter(|(_, link)| changed.contains(link)).collect();
         for place in gone {
             self.leave(place);
         }
@@ -126,7 +138,8 @@ impl Responder {
         let served = |port: &Port| interfaces.is_some_and(|interfaces| interfaces.has(&port.name));
         let target: Vec<IfIndex> =
             self.ports.iter().filter(|(_, port)| served(port)).map(|(index, _)| *index).collect();
-        let gone: Vec<IfIndex> = self.schedule.links(ip).filter(|link| !target.contains(link)).collect();
+        let links = self.schedule.links(ip).chain(self.fence.links(ip));
+        let gone: Vec<IfIndex> = links.filter(|link| !target.contains(link)).collect();
         for link in gone {
             self.leave((ip, link));
         }
@@ -135,8 +148,13 @@ impl Responder {
         }
     }
 
+    /// Whether this node is to answer at `place`, and does so unless it was conceded.
+    fn holds(&self, place: Place) -> bool {
+        self.schedule.has(place) || self.fence.has(place)
+    }
+
     fn enter(&mut self, now: Instant, place: Place) {
-        if self.schedule.has(place) {
+        if self.holds(place) {
             return;
         }
         self.schedule.start(now, place);
@@ -147,6 +165,7 @@ impl Responder {
 
     fn leave(&mut self, place: Place) {
         self.schedule.stop(place);
+        self.fence.forget(place);
         if let (IpAddr::V6(ip), link) = place {
             let group = (link, wire::solicited_node(ip));
             match self.groups.get_mut(&group) {
@@ -161,7 +180,7 @@ impl Responder {
             return Err(Reason::Own);
         }
         let claimed = IpAddr::V4(arp.sender_ip);
-        if self.schedule.has((claimed, link)) {
+        if self.holds((claimed, link)) {
             return Err(Reason::ForeignClaim { ip: claimed, by: arp.sender_mac });
         }
         if arp.operation == Operation::Reply {
@@ -214,14 +233,16 @@ impl Responder {
             return Reason::Own;
         }
         let ip = IpAddr::V6(heard.target);
-        if self.schedule.has((ip, link)) { Reason::ForeignClaim { ip, by } } else { Reason::MessageType }
+        if self.holds((ip, link)) { Reason::ForeignClaim { ip, by } } else { Reason::MessageType }
     }
 
     /// The hardware address that `ip` is at on `link`.
     fn answers(&self, link: IfIndex, ip: IpAddr) -> Result<Mac, Reason> {
         let port = self.ports.get(&link).filter(|_| self.schedule.has((ip, link)));
-        port.map(|port| port.mac).ok_or_else(|| {
-            if self.wanted.contains_key(&ip) { Reason::NotMatchInterface } else { Reason::AnnounceIp }
+        port.map(|port| port.mac).ok_or_else(|| match self.wanted.contains_key(&ip) {
+            _ if self.fence.has((ip, link)) => Reason::Conceded,
+            true => Reason::NotMatchInterface,
+            false => Reason::AnnounceIp,
         })
     }
 }
@@ -250,20 +271,22 @@ fn changes(
     changes
 }
 
-/// Appends the frames that announce `ip` at `mac`.
-fn announce(ip: IpAddr, link: IfIndex, mac: Mac, frames: &mut Vec<Frame>) {
+/// Appends the frames that announce `ip` at `mac`, to all or to one station.
+fn announce(ip: IpAddr, link: IfIndex, mac: Mac, to: Option<Mac>, frames: &mut Vec<Frame>) {
     match ip {
         IpAddr::V4(v4) => {
             // Both operations, as neighbours differ in which they heed. A request leaves the target's hardware
             // address empty (RFC 5227 §3); Linux takes a reply for an announcement when it is the sender's own.
-            for (operation, target_mac) in [(Operation::Request, Mac::ZERO), (Operation::Reply, mac)] {
+            let both = [(Operation::Request, Mac::ZERO), (Operation::Reply, mac)];
+            // one station is one of ours, which needs no choice
+            for (operation, target_mac) in both.into_iter().take(if to.is_some() { 1 } else { 2 }) {
                 let arp = Arp { operation, sender_mac: mac, sender_ip: v4, target_mac, target_ip: v4 };
-                frames.push(make(link, ip, mac, Mac::BROADCAST, Message::Arp(arp)));
+                frames.push(make(link, ip, mac, to.unwrap_or(Mac::BROADCAST), Message::Arp(arp)));
             }
         }
         IpAddr::V6(v6) => {
             let message = Message::Advertisement(advertisement(v6, ALL_NODES, mac, false));
-            frames.push(make(link, ip, mac, wire::multicast_mac(ALL_NODES), message));
+            frames.push(make(link, ip, mac, to.unwrap_or(wire::multicast_mac(ALL_NODES)), message));
         }
     }
 }

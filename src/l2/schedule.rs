@@ -56,6 +56,14 @@ impl Schedule {
         self.put(place, Turn { at: now, round: 0 });
     }
 
+    /// Announces at `place` once more from `at` on, a few times where that is `insistent`; then the refreshes go on.
+    pub(super) fn again(&mut self, at: Instant, place: Place, insistent: bool) {
+        if self.turns.contains_key(&place) {
+            let round = if insistent { BURST.len() - 2 } else { BURST.len() };
+            self.put(place, Turn { at, round });
+        }
+    }
+
     /// Ends all announcements at `place`.
     pub(super) fn stop(&mut self, place: Place) {
         if let Some(turn) = self.turns.remove(&place) {
@@ -112,13 +120,13 @@ impl Schedule {
     }
 }
 
-/// The refresh of `place`: within a quarter of [`REFRESH`], always the same for the same place, so that addresses
-/// that came together drift apart.
+/// The refresh of `place`: within a fifth of [`REFRESH`], always the same for the same place, so that addresses that
+/// came together drift apart.
 fn refresh(place: Place) -> Duration {
     let mut hasher = DefaultHasher::new();
     place.hash(&mut hasher);
     let [a, b, ..] = hasher.finish().to_be_bytes();
-    REFRESH * 3 / 4 + REFRESH / 2 * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
+    REFRESH * 4 / 5 + REFRESH * 2 / 5 * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
 //! Which prefixes this node tells to which peers.
 
-use super::{Attributes, Candidate, Leave, Reason, Session, Viewpoint};
+use super::{Attributes, Candidate, Leave, Reason, Routes, Session, Viewpoint};
 use crate::{
-    config::{BgpAdvertisement, Config},
+    config::{BgpAdvertisement, Config, Peer},
     names::{AdvertisementName, PeerName, PoolName},
     net::{Family, prefix_of},
     world::{Labels, Node, TrafficPolicy, World},
 };
+use ipnet::IpNet;
 use std::{
-    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -21,12 +22,19 @@ struct Advertisement<'a> {
     attributes: Arc<Attributes>,
 }
 
+/// Peers of this node that are told the same, since the same advertisements are for them.
+struct Audience<'a> {
+    peers: BTreeMap<&'a PeerName, &'a Arc<Peer>>,
+    /// In any order, some of them several times.
+    routes: Vec<(IpNet, Arc<Attributes>)>,
+}
+
 /// The sessions of a plan while it is made.
 pub(super) struct Sessions<'a> {
     me: &'a Viewpoint,
     node: Option<&'a Node>,
     advertisements: BTreeMap<&'a PoolName, Vec<Advertisement<'a>>>,
-    sessions: BTreeMap<PeerName, Session>,
+    audiences: BTreeMap<Vec<&'a AdvertisementName>, Audience<'a>>,
 }
 
 impl<'a> Sessions<'a> {
@@ -34,10 +42,12 @@ impl<'a> Sessions<'a> {
         let node = world.nodes.get(&me.node);
         let none = Labels::default();
         let labels = node.map_or(&none, |n| &n.labels);
-        let here = |(name, peer): (&PeerName, &Arc<crate::config::Peer>)| {
-            peer.selects_node(labels)
-                .then(|| (name.clone(), Session { peer: peer.clone(), routes: BTreeMap::new() }))
-        };
+        let mut audiences = BTreeMap::new();
+        for (name, peer) in config.peers.iter().filter(|(_, peer)| peer.selects_node(labels)) {
+            let ads = config.bgp.iter().filter(|(_, ad)| ad.is_for_peer(name)).map(|(name, _)| name);
+            let nobody = || Audience { peers: BTreeMap::new(), routes: Vec::new() };
+            audiences.entry(ads.collect()).or_insert_with(nobody).peers.insert(name, peer);
+        }
         let all: Vec<(&AdvertisementName, &BgpAdvertisement, Arc<Attributes>)> = config
             .bgp
             .iter()
@@ -60,11 +70,17 @@ impl<'a> Sessions<'a> {
             (name, ads.collect())
         };
         let advertisements = config.pools.iter().map(of_pool).collect();
-        Self { me, node, advertisements, sessions: config.peers.iter().filter_map(here).collect() }
+        Self { me, node, advertisements, audiences }
     }
 
     pub(super) fn finish(self) -> BTreeMap<PeerName, Session> {
-        self.sessions
+        let mut sessions = BTreeMap::new();
+        for Audience { peers, routes } in self.audiences.into_values() {
+            let routes = Arc::new(Routes::from_iter(routes));
+            let session = |peer: &Arc<Peer>| Session { peer: peer.clone(), routes: routes.clone() };
+            sessions.extend(peers.into_iter().map(|(name, peer)| (name.clone(), session(peer))));
+        }
+        sessions
     }
 
     /// Adds the routes of `candidate`, if this node announces it.
@@ -87,11 +103,11 @@ impl<'a> Sessions<'a> {
         self.usable(candidate)?;
         let mut told = false;
         for ad in ads {
-            for (_, session) in self.sessions.iter_mut().filter(|(name, _)| ad.what.is_for_peer(name)) {
+            for (_, audience) in self.audiences.iter_mut().filter(|(ads, _)| ads.contains(&ad.name)) {
                 told = true;
-                for ip in &candidate.ips {
-                    session.add(prefix_of(*ip, ad.length(*ip)), &ad.attributes);
-                }
+                let routes =
+                    candidate.ips.iter().map(|ip| (prefix_of(*ip, ad.length(*ip)), ad.attributes.clone()));
+                audience.routes.extend(routes);
             }
         }
         if told { Ok(()) } else { Err(Reason::NoPeer) }
@@ -104,13 +120,14 @@ impl<'a> Sessions<'a> {
         if ads.iter().map(|ad| ad.what.communities.len()).sum::<usize>() <= MOST {
             return Ok(());
         }
-        for peer in self.sessions.keys() {
-            let told = || ads.iter().filter(|ad| ad.what.is_for_peer(peer));
+        for of_audience in self.audiences.keys() {
+            let told = || ads.iter().filter(|ad| of_audience.contains(&ad.name));
             for (ip, first) in ips.iter().flat_map(|ip| told().map(move |ad| (*ip, ad))) {
                 let same = told().filter(|ad| ad.length(ip) == first.length(ip));
                 let all: BTreeSet<_> = same.flat_map(|ad| &ad.what.communities).collect();
                 if all.len() > MOST {
-                    return Err(Reason::TooManyCommunities(prefix_of(ip, first.length(ip)), all.len()));
+                    let prefix = prefix_of(ip, first.length(ip));
+                    return Err(Reason::TooManyCommunities(Box::new((prefix, all.len()))));
                 }
             }
         }
@@ -147,29 +164,6 @@ impl Advertisement<'_> {
     }
 }
 
-impl Session {
-    /// Adds a route. One that is there already, from another advertisement or another Service of the same prefix,
-    /// carries the communities of both.
-    fn add(&mut self, prefix: ipnet::IpNet, attributes: &Arc<Attributes>) {
-        match self.routes.entry(prefix) {
-            Entry::Vacant(entry) => {
-                entry.insert(attributes.clone());
-            }
-            Entry::Occupied(entry) if Arc::ptr_eq(entry.get(), attributes) => {}
-            Entry::Occupied(mut entry) => {
-                let both = Attributes {
-                    local_pref: entry.get().local_pref.max(attributes.local_pref),
-                    communities: entry.get().communities.union(&attributes.communities).copied().collect(),
-                    med: entry.get().med.max(attributes.med),
-                    prepend: entry.get().prepend.max(attributes.prepend),
-                    ..Attributes::default()
-                };
-                entry.insert(Arc::new(both));
-            }
-        }
-    }
-}
-
 /// Two advertisements conflict when a peer would get a prefix of both with attributes of which it can have only one.
 fn conflict(ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
     for (i, a) in ads.iter().enumerate() {
@@ -179,7 +173,8 @@ fn conflict(ads: &[&Advertisement<'_>], ips: &[IpAddr]) -> Result<(), Reason> {
             let common_prefix = ips.iter().any(|ip| a.length(*ip) == b.length(*ip));
             let single = |ad: &Advertisement<'_>| (ad.what.local_pref, ad.what.med, ad.what.prepend);
             if single(a) != single(b) && common_peer && common_prefix {
-                return Err(Reason::ConflictingAdvertisements(a.name.clone(), b.name.clone()));
+                let both = Box::new((a.name.clone(), b.name.clone()));
+                return Err(Reason::ConflictingAdvertisements(both));
             }
         }
     }

@@ -121,7 +121,7 @@ impl<'a> Elections<'a> {
                     runners().all(|(other, node)| other == *name || rank < race.rank(other, node))
                 });
             return Err(match (lacking, elected) {
-                (Some((_, node)), _) => Reason::NoInterface(race.interfaces(node)),
+                (Some((_, node)), _) => Reason::NoInterface(Box::new(race.interfaces(node))),
                 (None, Some((winner, _))) => Reason::ElectedElsewhere((*winner).clone()),
                 (None, None) => Reason::NoCandidate,
             });

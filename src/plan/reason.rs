@@ -7,7 +7,7 @@ use crate::{
 use ipnet::IpNet;
 use std::net::IpAddr;
 
-/// Why not. Its text is what the user reads; its [`word`](Reason::word) is what logs and dashboards match.
+/// Why not: as small as its usual cases, since there are two for each of thousands of Services. Its text is what the user reads; its [`word`](Reason::word) is what logs and dashboards match.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// The Service has no address yet.
@@ -15,7 +15,7 @@ pub enum Reason {
     NoAddress,
     /// An entry of the status is no IP address.
     #[error("the Service's status has an entry that is no IP address: {0:?}")]
-    InvalidAddress(String),
+    InvalidAddress(Box<str>),
     /// No pool holds the address, or not the pool of the Service's other address.
     #[error("address {0} is in no IPAddressPool")]
     NotInAPool(IpAddr),
@@ -33,12 +33,13 @@ pub enum Reason {
     NoPeer,
     /// Two advertisements give the same prefix different local preferences, MEDs or AS path prepends.
     #[error(
-        "advertisements {0:?} and {1:?} give the same prefix different local preferences, MEDs or AS path prepends"
+        "advertisements {:?} and {:?} give the same prefix different local preferences, MEDs or AS path prepends",
+        .0.0, .0.1
     )]
-    ConflictingAdvertisements(AdvertisementName, AdvertisementName),
+    ConflictingAdvertisements(Box<(AdvertisementName, AdvertisementName)>),
     /// The advertisements together give a prefix more communities than a route can have.
-    #[error("the advertisements together give prefix {0} {1} communities, a route can have 63")]
-    TooManyCommunities(IpNet, usize),
+    #[error("the advertisements together give prefix {} {} communities, a route can have 63", .0.0, .0.1)]
+    TooManyCommunities(Box<(IpNet, usize)>),
     /// Condition `NetworkUnavailable`.
     #[error("the node's network is unavailable")]
     NodeNetworkUnavailable,
@@ -64,7 +65,7 @@ pub enum Reason {
     NoCandidate,
     /// This node would be elected, were it not for its interfaces.
     #[error("the node can announce on none of the interfaces that the advertisements are for ({0})")]
-    NoInterface(Interfaces),
+    NoInterface(Box<Interfaces>),
     /// A shared address cannot be elected by Service.
     #[error("a Service that shares its address cannot be selected by an L2Advertisement's serviceSelectors")]
     SharedWithServiceSelector,
@@ -82,8 +83,8 @@ impl Reason {
             Self::NodeNotSelected | Self::ElectedElsewhere(_) | Self::NoCandidate => "notOwner",
             Self::NoFrr => "noFRR",
             Self::NoPeer => "noPeer",
-            Self::TooManyCommunities(..) => "tooManyCommunities",
-            Self::ConflictingAdvertisements(..) => "conflictingAdvertisements",
+            Self::TooManyCommunities(_) => "tooManyCommunities",
+            Self::ConflictingAdvertisements(_) => "conflictingAdvertisements",
             Self::NodeNetworkUnavailable => "nodeNetworkUnavailable",
             Self::NodeExcluded => "nodeLabeledExcludeBalancers",
             Self::NodeDraining => "nodeDraining",

@@ -300,11 +300,13 @@ fn named(names: &[&str]) -> Interfaces {
 /// The first in the election is iris2, and without it iris1.
 #[test]
 fn a_node_without_the_interface_is_passed_over() {
-    let lacks = |interfaces: &[&str]| Err(Reason::NoInterface(named(interfaces)));
+    let lacks = |interfaces: &[&str]| Err(Reason::NoInterface(Box::new(named(interfaces))));
     let elected = |node: &str| Err(Reason::ElectedElsewhere(node.into()));
     type Says = Result<(), Reason>;
     // what it is announced on, what iris1 and iris2 have; who owns it, what each says
-    let cases: [(&[&str], Option<&[&str]>, Option<&[&str]>, &[&str], Says, Says); 8] = [
+    type Names = &'static [&'static str];
+    type Row = (Names, Option<Names>, Option<Names>, Names, Says, Says);
+    let cases: [Row; 8] = [
         (&["eth1"], None, None, &["iris2"], elected("iris2"), Ok(())),
         (&["eth1"], Some(&["eth1"]), Some(&["eth0"]), &["iris1"], Ok(()), lacks(&["eth1"])),
         (&["eth1"], None, Some(&["eth0"]), &["iris1"], Ok(()), lacks(&["eth1"])),
@@ -312,7 +314,14 @@ fn a_node_without_the_interface_is_passed_over() {
         (&["eth1"], Some(&["eth0"]), Some(&["eth1"]), &["iris2"], elected("iris2"), Ok(())),
         (&["eth0", "eth1"], Some(&["eth1"]), Some(&["eth0"]), &["iris2"], elected("iris2"), Ok(())),
         (&[], Some(&["eth1"]), Some(&["eth0"]), &["iris2"], elected("iris2"), Ok(())),
-        (&[], Some(&["eth1"]), Some(&[]), &["iris1"], Ok(()), Err(Reason::NoInterface(Interfaces::All))),
+        (
+            &[],
+            Some(&["eth1"]),
+            Some(&[]),
+            &["iris1"],
+            Ok(()),
+            Err(Reason::NoInterface(Box::new(Interfaces::All))),
+        ),
     ];
     for (i, (on, one, two, owners, why1, why2)) in cases.into_iter().enumerate() {
         let mut case = Case::new(&["iris1", "iris2"], &["10.20.30.1"], &["iris1", "iris2"]);
@@ -342,7 +351,7 @@ fn interfaces_are_those_of_the_nodes_own_advertisements() {
     case.config.l2 = BTreeMap::from([("a".into(), ad(&["1"], &["eth1"])), ("b".into(), ad(&[], &["eth2"]))]);
     assert_eq!(case.plan("iris2").l2[&"10.20.30.1".parse::<IpAddr>().unwrap()], named(&["eth2"]));
     has(&mut case, "iris2", &["eth1"]);
-    assert_eq!(case.why("iris2", Protocol::Layer2), Err(Reason::NoInterface(named(&["eth2"]))));
+    assert_eq!(case.why("iris2", Protocol::Layer2), Err(Reason::NoInterface(Box::new(named(&["eth2"])))));
     assert_eq!(case.plan("iris1").l2[&"10.20.30.1".parse::<IpAddr>().unwrap()], named(&["eth1", "eth2"]));
 }
 
@@ -405,21 +414,21 @@ fn reasons_why_not() {
                     .insert("two".into(), Arc::new(BgpAdvertisement { local_pref: Some(7), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
                 c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { med: Some(0), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
                 c.config.bgp.insert("two".into(), Arc::new(BgpAdvertisement { prepend: Some(1), ..bgp() }));
             },
             Bgp,
-            Reason::ConflictingAdvertisements("bgp".into(), "two".into()),
+            Reason::ConflictingAdvertisements(Box::new(("bgp".into(), "two".into()))),
         ),
         (
             |c| {
@@ -430,7 +439,7 @@ fn reasons_why_not() {
                 }
             },
             Bgp,
-            Reason::TooManyCommunities("10.0.0.1/32".parse().unwrap(), 64),
+            Reason::TooManyCommunities(Box::new(("10.0.0.1/32".parse().unwrap(), 64))),
         ),
     ];
     for (change, protocol, reason) in changes {
@@ -493,4 +502,10 @@ fn a_drained_node_leaves() {
     assert!(left.why.iter().all(|verdict| verdict.bgp == Err(Reason::NodeDraining)));
     case.node("n2").drained = true;
     assert!(plan_at(&case, false, Leave::Staying).0);
+}
+
+/// Ten thousand Services have ten thousand of them, and while a pass goes on, twice.
+#[test]
+fn a_verdict_is_small() {
+    assert!(size_of::<Verdict>() <= 96, "{}", size_of::<Verdict>());
 }

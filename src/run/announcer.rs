@@ -2,18 +2,21 @@
 //!
 //! No channel and no clock, so that the loop around it stays a loop: `Observed` in, desired state out.
 
+mod layer2;
+
 use crate::{
     api,
     config::{self, Config, Kind, ObjectRef, Problems},
     frr::{self, Built, Merged, Subject},
     io::{
+        l2::Claims,
         members::{Fact, Stage, View},
         observe::{Change, EXTRAS, Observed, Touched},
-        states::{Answering, Layer2},
         write::{Event, Level},
     },
-    names::ServiceKey,
-    net::{Interfaces, Links, Mac},
+    l2::Rivals,
+    names::{NodeName, ServiceKey},
+    net::{Interfaces, Mac},
     plan::{self, Leave, Plan, Protocol, Reason, Verdict, Viewpoint},
     world::{Labels, Member, Members},
 };
@@ -43,8 +46,14 @@ pub(super) struct Announcer {
     refusing: Problems,
     /// The interfaces that this node can announce on; `None` while that is not known.
     interfaces: Option<BTreeMap<Arc<str>, Mac>>,
+    /// Where the other nodes are on the wire, those that are away too.
+    stations: BTreeMap<NodeName, BTreeSet<Mac>>,
+    /// What others claim of the addresses that this node answers for.
+    claims: Claims,
     /// Who is there, as the speakers' gossip has it; `None` where there is none, and who is listed is taken for alive.
     view: Option<Arc<View>>,
+    /// Who said that it goes, and has not come back: nobody that is cut off.
+    departed: BTreeSet<NodeName>,
     /// What this speaker says of itself.
     stage: Stage,
     plan: Arc<Plan>,
@@ -69,6 +78,8 @@ pub(super) struct Announcer {
 pub(super) struct Desired {
     /// The addresses to answer for.
     pub(super) l2: Arc<BTreeMap<IpAddr, Interfaces>>,
+    /// Who else may.
+    pub(super) rivals: Arc<Rivals>,
     /// What FRR must run; `None` where there is none.
     pub(super) frr: Option<Arc<frr::Model>>,
     /// What frr-k8s must have; `None` where FRR is ours.
@@ -90,7 +101,10 @@ impl Announcer {
             refused: Problems::default(),
             refusing: Problems::default(),
             interfaces: None,
+            stations: BTreeMap::new(),
+            claims: Claims::default(),
             view: None,
+            departed: BTreeSet::new(),
             stage: Stage::Starting,
             plan: Arc::default(),
             before: None,
@@ -121,18 +135,11 @@ impl Announcer {
         self.stale |= touched.any();
     }
 
-    /// Takes in the interfaces that layer 2 has; none where it has no sockets.
-    pub(super) fn links(&mut self, links: &Links) {
-        let usable = links.values().filter(|link| link.can_announce());
-        let interfaces = usable.filter_map(|link| Some((Arc::clone(&link.name), link.mac?))).collect();
-        let interfaces = Some(interfaces);
-        self.stale |= interfaces != self.interfaces;
-        self.interfaces = interfaces;
-    }
-
     /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
     pub(super) fn members(&mut self, view: Arc<View>) {
         self.stale |= self.view.as_ref() != Some(&view);
+        self.departed.extend(view.leaving.iter().cloned());
+        self.departed.retain(|node| !view.members.contains_key(node));
         self.view = Some(view);
     }
 
@@ -200,9 +207,10 @@ impl Announcer {
             self.stage = Stage::Ready;
         }
         let l2 = Arc::new(self.plan.l2.clone());
+        let rivals = Arc::new(self.rivals(&members));
         let leaving = self.me.leave != Leave::Staying;
         let model = model.map(|model| Arc::new(frr::Model { leaving, ..model }));
-        Some(Desired { l2, frr: model, object: object.map(Arc::new) })
+        Some(Desired { l2, rivals, frr: model, object: object.map(Arc::new) })
     }
 
     /// What frr-k8s must have for `plan`. Users' objects are its own to merge.
@@ -351,29 +359,20 @@ impl Announcer {
     pub(super) fn announced(&self) -> impl Iterator<Item = (&ServiceKey, Protocol, IpAddr)> {
         let mut verdicts = self.plan.why.iter().peekable();
         // One walk over both, which have the same order.
-        self.observed.world.services.iter().flat_map(move |(key, service)| {
-            while verdicts.next_if(|verdict| verdict.service < *key).is_some() {}
-            let verdict = verdicts.next_if(|verdict| verdict.service == *key);
-            let announced = verdict.into_iter().flat_map(Verdict::by_protocol).filter(|(_, why)| why.is_ok());
-            announced.flat_map(move |(protocol, _)| {
-                service.addresses().flatten().map(move |ip| (key, protocol, ip))
+        self.observed
+            .world
+            .services
+            .iter()
+            .flat_map(move |(key, service)| {
+                while verdicts.next_if(|verdict| verdict.service < *key).is_some() {}
+                let verdict = verdicts.next_if(|verdict| verdict.service == *key);
+                let announced =
+                    verdict.into_iter().flat_map(Verdict::by_protocol).filter(|(_, why)| why.is_ok());
+                announced.flat_map(move |(protocol, _)| {
+                    service.addresses().flatten().map(move |ip| (key, protocol, ip))
+                })
             })
-        })
-    }
-
-    /// Where this node answers for each Service.
-    pub(super) fn layer2(&self) -> Layer2 {
-        let known = |name: &Arc<str>| self.interfaces.as_ref().is_none_or(|all| all.contains_key(name));
-        let mut all = Layer2::new();
-        // its first address stands for it
-        for (key, _, ip) in self.announced().filter(|(_, protocol, _)| *protocol == Protocol::Layer2) {
-            let interfaces = match self.plan.l2.get(&ip) {
-                Some(Interfaces::Named(names)) => names.iter().filter(|name| known(name)).cloned().collect(),
-                Some(Interfaces::All) | None => Vec::new(),
-            };
-            all.entry(key.clone()).or_insert_with(|| Arc::new(Answering { interfaces }));
-        }
-        all
+            .filter(|(_, protocol, ip)| *protocol != Protocol::Layer2 || !self.conceded(ip))
     }
 
     /// What the last pass changed, to be asked after it was carried out: an event for each Service that this node

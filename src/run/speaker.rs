@@ -16,14 +16,15 @@ use crate::{
         excluded::Excluded,
         frr::{self, Report},
         k8s,
-        l2::{self, Counters, Sockets, Wanted},
+        l2::{self, Claims, Counters, Sockets, Wanted},
         link,
         members::{self, Fact, View},
-        metrics::{Announced, Layer2Counts, Metrics, Of},
+        metrics::{Announced, Layer2Counts, Layer2Totals, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
         states::Configuration,
     },
+    l2::Rivals,
     names::ServiceKey,
     net::Links,
     plan::{Leave, Protocol, Viewpoint},
@@ -44,6 +45,7 @@ enum Event {
     Changed(Change),
     Frr(Report),
     Links,
+    Claims,
     Members,
     /// A drain has come to its next step.
     Drained,
@@ -72,7 +74,8 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
     let excluded = Excluded::read(&settings.excludel2)?;
-    let (answer_for, mut links) = start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
+    let Layer2 { answer_for, among, mut links, mut claims } =
+        start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
         node: settings.node.clone(),
@@ -104,6 +107,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             Some(change) = changes.recv() => Event::Changed(change),
             Some(report) = reports.recv() => Event::Frr(report),
             Ok(()) = links.changed() => Event::Links,
+            Ok(()) = claims.changed() => Event::Claims,
             Some(()) = changed(&mut view) => Event::Members,
             () = departure.due() => Event::Drained,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
@@ -141,6 +145,12 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                 }
             }
             Event::Links => announcer.links(&links.borrow_and_update()),
+            Event::Claims => {
+                let claimed = claims.borrow_and_update().clone();
+                announcer.claimed(claimed).into_iter().for_each(|event| events.publish(event));
+                means.announced = metrics.announced(announcer.announced().map(announced).collect());
+                means.layer2 = Arc::new(announcer.layer2());
+            }
             Event::Members => {
                 if let Some(view) = &mut view {
                     announcer.members(Arc::clone(&view.borrow_and_update()));
@@ -159,8 +169,10 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             announcer.leave(leave);
         }
         let start = super::after(Duration::ZERO);
-        if let Some(Desired { l2, frr, object }) = announcer.decide() {
+        if let Some(Desired { l2, rivals, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
+            // who else may comes first, so that nothing is answered without it
+            send_if_new(&among, rivals);
             send_if_new(&answer_for, l2);
             send_if_new(&run_frr, frr);
             send_if_new(&write_object, object);
@@ -196,37 +208,52 @@ fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announ
 }
 
 /// The counters of layer 2 as metrics show them.
-fn read(counters: Arc<Counters>) -> impl Fn() -> BTreeMap<IpAddr, Layer2Counts> {
+fn read(counters: Arc<Counters>) -> impl Fn() -> Layer2Totals {
     move || {
+        let totals = counters.totals();
         let counts = |(ip, counts): (IpAddr, l2::Counts)| {
             let (requests, responses) = (counts.requests_received, counts.responses_sent);
             (ip, Layer2Counts { requests, responses, gratuitous: counts.gratuitous_sent })
         };
-        counters.totals().by_ip.into_iter().map(counts).collect()
+        Layer2Totals {
+            by_ip: totals.by_ip.into_iter().map(counts).collect(),
+            claims_of_nodes: totals.claims_of_nodes,
+            claims_of_strangers: totals.claims_of_strangers,
+        }
     }
 }
 
-/// Layer 2 among `tasks`, and the interfaces that it has. Without sockets it has none, and the node can still speak
-/// BGP.
+/// Layer 2, from the loop's side.
+struct Layer2 {
+    answer_for: watch::Sender<Wanted>,
+    among: watch::Sender<Arc<Rivals>>,
+    links: watch::Receiver<Links>,
+    claims: watch::Receiver<Claims>,
+}
+
+/// Layer 2 among `tasks`. Without sockets it has no interface, and the node can still speak BGP.
 async fn start_l2(
     sockets: anyhow::Result<Sockets>,
     excluded: Excluded,
     counters: Arc<Counters>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<(watch::Sender<Wanted>, watch::Receiver<Links>)> {
+) -> anyhow::Result<Layer2> {
     let (answer_for, wanted) = watch::channel(Wanted::default());
-    match sockets {
+    let (among, rivals) = watch::channel(Arc::default());
+    let (claim, claims) = watch::channel(Claims::default());
+    let links = match sockets {
         Ok(sockets) => {
             let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive(sockets, wanted, links.clone(), counters));
-            Ok((answer_for, links))
+            tasks.spawn(l2::drive_among(sockets, wanted, links.clone(), counters, rivals, claim));
+            links
         }
         Err(fault) => {
             tracing::error!(fault = format!("{fault:#}"), "no ARP or NDP from this node, BGP only");
-            Ok((answer_for, watch::channel(Links::new()).1))
+            watch::channel(Links::new()).1
         }
-    }
+    };
+    Ok(Layer2 { answer_for, among, links, claims })
 }
 
 /// The speakers' gossip among `tasks`, where there is one: what to say, and who is there.

@@ -15,9 +15,8 @@ use crate::{
     },
     names::{PeerName, PoolName},
     net::{Family, prefix_of},
-    plan::{Plan, Protocol},
+    plan::{Plan, Protocol, Routes},
 };
-use ipnet::IpNet;
 use kube::Client;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,7 +95,7 @@ pub(super) fn start(
     let (layer2, d) = watch::channel(None);
     let states = States { services: a, sessions: b, frr: c, layer2: d };
     let saying = Saying { services, layer2, sessions, frr };
-    let (expect, meant) = watch::channel(Arc::new(Meant::new()));
+    let (expect, meant) = watch::channel(Arc::new(Meant::default()));
     let (show, seen) = watch::channel(Arc::new(Seen::default()));
     if let Some(dir) = settings.frr_vty_dir.clone() {
         tasks.spawn(async move {
@@ -259,6 +258,9 @@ async fn say(
 ) -> anyhow::Result<()> {
     let mut last = Arc::new(Seen::default());
     let mut planned = Arc::<Plan>::default();
+    let mut number = 0u64;
+    // whether what is said of Services may not be so any more
+    let mut doubtful = true;
     let mut config = Running { of: None, due: super::after(Duration::ZERO), text: "".into() };
     let frr = vty_dir.is_some();
     let mut exact = super::after(Duration::ZERO);
@@ -268,19 +270,23 @@ async fn say(
         for line in news(&last, &now) {
             line.log();
         }
-        let told_anew = last.told != now.told || !last.looked;
+        doubtful |= last.told != now.told;
         last = now;
         if let Some(means) = means {
             super::serve::send_if_new(&saying.layer2, Some(Arc::clone(&means.layer2)));
-            let replanned = !Arc::ptr_eq(&planned, &means.plan);
-            if replanned {
+            if !Arc::ptr_eq(&planned, &means.plan) {
                 planned = means.plan.clone();
-                super::serve::send_if_new(&expect, Arc::new(meant(&planned)));
+                number = number.wrapping_add(1);
+                doubtful = true;
+                expect.send_replace(Arc::new(meant(number, &planned)));
             }
             if last.looked || !frr {
-                if (replanned || told_anew || saying.services.borrow().is_none())
+                // what was told of an older plan says nothing about this one
+                if doubtful
+                    && (last.plan == number || !frr)
                     && let Some(services) = credited(&means, &last.told)
                 {
+                    doubtful = false;
                     super::serve::send_if_new(&saying.services, Some(Arc::new(services)));
                 }
                 let now = super::after(Duration::ZERO);
@@ -307,15 +313,15 @@ async fn say(
 }
 
 /// How many prefixes are meant for each neighbour.
-fn meant(plan: &Plan) -> Meant {
-    let mut all = Meant::new();
+fn meant(number: u64, plan: &Plan) -> Meant {
+    let mut all = Meant { plan: number, prefixes: BTreeMap::new() };
     for session in plan.bgp.values() {
         // in order, those of IPv4 first
         let routes = &session.routes;
-        let v4 = routes.keys().take_while(|prefix| Family::of_net(**prefix) == Family::V4).count();
-        for (family, count) in [(Family::V4, v4), (Family::V6, routes.len() - v4)] {
+        let v4 = routes.iter().take_while(|(prefix, _)| Family::of_net(*prefix) == Family::V4).count();
+        for (family, count) in [(Family::V4, v4), (Family::V6, routes.iter().len() - v4)] {
             if count > 0 {
-                let told = all.entry((peering(session), family)).or_default();
+                let told = all.prefixes.entry((peering(session), family)).or_default();
                 *told = told.saturating_add(count as u64);
             }
         }
@@ -327,7 +333,7 @@ fn meant(plan: &Plan) -> Meant {
 fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option<Services> {
     struct Peer<'a> {
         name: &'a PeerName,
-        routes: &'a BTreeMap<IpNet, Arc<crate::plan::Attributes>>,
+        routes: &'a Routes,
         lengths: BTreeSet<(Family, u8)>,
         told: [Option<&'a Told>; 2],
     }
@@ -338,7 +344,7 @@ fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option
         if told.iter().flatten().any(|told| matches!(told, Told::Unknown)) {
             return None;
         }
-        let lengths = session.routes.keys().map(|p| (Family::of_net(*p), p.prefix_len())).collect();
+        let lengths = session.routes.iter().map(|(p, _)| (Family::of_net(*p), p.prefix_len())).collect();
         peers.push(Peer { name, routes: &session.routes, lengths, told });
     }
     let mut sets: BTreeSet<Arc<[PeerName]>> = BTreeSet::new();
@@ -355,7 +361,7 @@ fn credited(means: &Meaning, told: &BTreeMap<(Peering, Family), Told>) -> Option
                 };
                 let has = |told: &Told, length: u8| {
                     let prefix = prefix_of(ip, length);
-                    peer.routes.contains_key(&prefix) && told.has(&prefix)
+                    peer.routes.has(&prefix) && told.has(&prefix)
                 };
                 let mut lengths = peer.lengths.iter().filter(|(of, _)| *of == family);
                 told.is_some_and(|told| lengths.any(|(_, length)| has(told, *length)))

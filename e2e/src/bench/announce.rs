@@ -149,7 +149,7 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
         say(&format!("memory at {MEMORY_AT}: controller {controller}, speaker {speaker}"));
     }
     say(&format!("memory at {have}: controller {}, speaker {}", memory.0, memory.1));
-    let idle = bench.idle(options.idle)?;
+    let idle = bench.idle(have, options.peers, options.idle)?;
     say(&format!("a steady minute costs the speaker {idle:.2} s of processor time"));
     let start = bench.restart(have)?;
     say(&format!("{have} routes {start:.2} s after FRR and the speaker were started from nothing"));
@@ -194,10 +194,13 @@ impl Bench {
         Ok(Self { speaker, controller, monitor, frr, _routers: routers, cluster, samples: options.samples })
     }
 
-    /// The processor time that the speaker takes in a minute in which nothing happens, in seconds.
-    fn idle(&self, seconds: u64) -> Result<f64> {
-        // what the measurements before have left to do
-        wait::pass(Duration::from_secs(5));
+    /// The processor time that the speaker takes in a minute in which nothing happens, in seconds. It begins when every
+    /// Service says which peers were told of it: that is the last thing that follows from a Service.
+    fn idle(&self, services: usize, peers: u8, seconds: u64) -> Result<f64> {
+        self.speaker.wait_for(LONG, &format!("the status of {services} Services"), || {
+            let told = async |client| population::told(&client, services, peers.into()).await;
+            Ok(self.cluster.client(told)?.then_some(()))
+        })?;
         let (before, start) = (cpu::of(self.speaker.pid())?, wait::now());
         wait::pass(Duration::from_secs(seconds));
         let took = cpu::of(self.speaker.pid())?.saturating_sub(before);

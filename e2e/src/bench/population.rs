@@ -6,11 +6,12 @@
 use std::{collections::BTreeSet, pin::pin, time::SystemTime};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use ferrolb::api::ServiceBGPStatus;
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{
     Api, Client,
-    api::{DeleteParams, ListParams, PostParams, WatchEvent, WatchParams},
+    api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, WatchEvent, WatchParams},
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -62,6 +63,28 @@ pub(super) async fn last_served(client: &Client, version: &str, count: usize) ->
         }
     }
     bail!("the API server ended the watch")
+}
+
+/// Whether these many Services say that these many peers were told of them. The first page on which one does not is the
+/// last that the API server is asked for.
+pub(super) async fn told(client: &Client, services: usize, peers: usize) -> Result<bool> {
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::erase::<ServiceBGPStatus>(&()));
+    let (mut page, mut seen) = (ListParams::default().limit(500), 0);
+    loop {
+        let list = api.list(&page).await.context("list ServiceBGPStatuses")?;
+        seen += list.items.len();
+        let named = |object: &DynamicObject| {
+            let names = object.data.pointer("/status/peers").and_then(|peers| peers.as_array());
+            names.map_or(0, Vec::len)
+        };
+        if !list.iter().all(|object| named(object) == peers) {
+            return Ok(false);
+        }
+        match list.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => page = page.continue_token(&token),
+            None => return Ok(seen == services),
+        }
+    }
 }
 
 /// Writes the EndpointSlice of a Service.

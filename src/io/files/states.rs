@@ -87,8 +87,10 @@ impl Text {
                 let item = |(key, at): (&crate::names::ServiceKey, &Arc<Answering>)| {
                     let interfaces: Vec<Value> =
                         at.interfaces.iter().map(|name| json!({"name": name})).collect();
+                    let conflict = |(ip, mac): &(std::net::IpAddr, crate::net::Mac)| json!({"ip": ip.to_string(), "mac": mac.to_string()});
+                    let conflicts: Vec<Value> = at.conflicts.iter().map(conflict).collect();
                     json!({"serviceNamespace": key.namespace.as_str(), "serviceName": &*key.name, "node": node,
-                        "interfaces": interfaces})
+                        "interfaces": interfaces, "conflicts": conflicts})
                 };
                 all.iter().map(item).collect()
             }
@@ -146,11 +148,11 @@ mod tests {
         );
         write(&path, &Text::Services(Arc::default()).yaml(&"n1".into())).unwrap();
         assert!(!path.exists());
-        let at = Answering { interfaces: vec!["eth0".into()] };
+        let at = Answering { interfaces: vec!["eth0".into()], ..Answering::default() };
         let layer2 = Text::Layer2(Arc::new([(ServiceKey::new("ns", "a"), Arc::new(at))].into()));
         assert_eq!(
             layer2.yaml(&"n1".into()),
-            "- {\"interfaces\":[{\"name\":\"eth0\"}],\"node\":\"n1\",\"serviceName\":\"a\",\"serviceNamespace\":\"ns\"}\n"
+            "- {\"conflicts\":[],\"interfaces\":[{\"name\":\"eth0\"}],\"node\":\"n1\",\"serviceName\":\"a\",\"serviceNamespace\":\"ns\"}\n"
         );
         let peering = Peering { vrf: None, neighbor: Neighbor::Address("fd00::1".parse().unwrap()) };
         let state = SessionState { bgp: "Idle".into(), bfd: "N/A".into() };

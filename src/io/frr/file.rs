@@ -15,10 +15,17 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 
 /// The shortest and the longest pause before a file that could not be written is tried again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// Between two files: who starts FRR anew finds in it what was wanted a second ago, and the rest is told by the driver.
+/// Writing thousands of lines to a disk for each of a thousand Services would hold up everybody else who writes there.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Keeps `path` in step with `wanted` until its sender is gone. Renders and writes on a thread of its own: a model
 /// that comes while one is being written waits, and only the newest is written then.
@@ -30,6 +37,7 @@ pub(super) async fn keep(
     let mut last = None;
     // told once for each time that it begins; tried again until it works
     let mut failing: Option<Duration> = None;
+    let mut ended = false;
     loop {
         let model = wanted.borrow_and_update().clone();
         if let Some(model) = model {
@@ -48,19 +56,18 @@ pub(super) async fn keep(
                 }
             }
         }
-        let again = async {
-            match failing {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
+        if ended {
+            return;
+        }
+        let mut due = failing.is_some();
+        let rest = async {
+            while wanted.changed().await.is_ok() {
+                due = true;
             }
         };
-        tokio::select! {
-            changed = wanted.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
-            () = again => {}
+        ended = timeout(failing.unwrap_or(PACE), rest).await.is_ok();
+        if !due && (ended || wanted.changed().await.is_err()) {
+            return;
         }
     }
 }
@@ -147,7 +154,7 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     #[test]
     fn the_file_is_replaced_whole_and_private() {
@@ -198,5 +205,29 @@ mod tests {
         drop(model);
         keeper.await.unwrap();
         assert!(reports.try_recv().is_err(), "told once");
+    }
+
+    /// The file is written at most once in a while, and at the end it has what was wanted last.
+    #[tokio::test]
+    async fn what_comes_in_a_row_is_one_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frr.conf");
+        let (model, wanted) = watch::channel(Some(Arc::new(Model::default())));
+        let (to, _reports) = mpsc::channel(4);
+        let keeper = tokio::spawn(keep(path.clone(), wanted, to));
+        let appears = async {
+            while !path.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), appears).await.unwrap();
+        let first = std::fs::metadata(&path).unwrap().ino();
+        let last = Model { leaving: true, ..Model::default() };
+        model.send_replace(Some(Arc::new(last.clone())));
+        tokio::time::timeout(PACE / 4, model.closed()).await.unwrap_err();
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), first, "too soon");
+        drop(model);
+        keeper.await.unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), render(&last).unwrap());
     }
 }

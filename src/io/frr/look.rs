@@ -60,6 +60,8 @@ impl Told {
 /// What was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// The [`Meant::plan`] that `told` was compared with.
+    pub plan: u64,
     /// Whether there was a look at all.
     pub looked: bool,
     /// Whether bgpd answers. While it does not, the sessions that it had are down.
@@ -76,8 +78,14 @@ pub struct Seen {
     pub told: BTreeMap<(Peering, Family), Told>,
 }
 
-/// How many prefixes of a family are meant for a neighbour.
-pub type Meant = BTreeMap<(Peering, Family), u64>;
+/// What is meant for the neighbours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Meant {
+    /// Another number for each plan.
+    pub plan: u64,
+    /// How many prefixes of a family each is to be told; none that is to be told nothing.
+    pub prefixes: BTreeMap<(Peering, Family), u64>,
+}
 
 /// The state of a session that has no daemon.
 const IDLE: &str = "Idle";
@@ -150,6 +158,7 @@ impl Watcher {
             }
         }
         self.seen.looked = true;
+        self.seen.plan = meant.plan;
         self.seen.answers = answers;
         if let Err(error) = self.look_at_bfd(slow).await {
             tracing::debug!(fault = format!("{error:#}"), "bfdd does not say how its sessions are");
@@ -178,7 +187,7 @@ impl Watcher {
                 let key = (peering.clone(), family);
                 let version = session.versions.get(&family).copied().unwrap_or_default();
                 let mark = Mark { sent, version, ups: session.ups };
-                if meant.get(&key) == Some(&sent) {
+                if meant.prefixes.get(&key) == Some(&sent) {
                     told.insert(key.clone(), Told::All);
                 } else {
                     let routes = self.routes(&key, mark, slow).await?;

@@ -19,6 +19,9 @@ use tokio::{
 const SILENCE: Duration = Duration::from_secs(5);
 const GREETING: Duration = Duration::from_secs(3);
 
+/// The most that a connection keeps for the next answer.
+const IDLE_BUFFER: usize = 16 * 1024;
+
 /// What a daemon said to a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
@@ -102,6 +105,8 @@ async fn receive(input: &mut OwnedReadHalf, buffer: &mut Vec<u8>) -> Result<Answ
         {
             let text = String::from_utf8_lossy(buffer.get(..at).unwrap_or_default()).into_owned();
             buffer.drain(..at + 4);
+            // a running configuration is long, and all other answers are short
+            buffer.shrink_to(IDLE_BUFFER);
             return Ok(Answer { code, text });
         }
         searched = buffer.len().saturating_sub(3);

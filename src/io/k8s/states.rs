@@ -2,8 +2,10 @@
 //!
 //! One task per kind compares what is wanted with what a watch shows and brings the one to the other: made, patched,
 //! deleted, and made again when somebody else deletes them. Only what differs is written, newest first: a state that
-//! changes ten times while the API server is slow is written once. A kind whose CRD is missing is said once and left.
+//! changes ten times while the API server is slow is written once. A kind whose CRD is missing is said once, and looked
+//! for again: what is said appears when the CRD does.
 
+mod home;
 mod kinds;
 
 pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp, ServiceL2};
@@ -11,6 +13,7 @@ pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp, ServiceL2};
 use super::{brief, raw::Raw};
 use crate::{io::states::after, names::NodeName};
 use futures_util::StreamExt;
+use home::Home;
 use k8s_openapi::api::core::v1 as core;
 use kube::{
     Api, Client,
@@ -36,14 +39,12 @@ const CONCURRENCY: usize = 2;
 /// The most that one request may take.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// The shortest and the longest pause after a failure.
+/// The shortest and the longest pause after a failure; each is twice the one before. For a kind without a CRD, which is
+/// no fault, the longest is what a node asks for ever: as often, for three kinds, as its kubelet renews its lease.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Two that write the same object, each what it thinks right, must not do so as fast as they can.
 const CONTEST: Duration = Duration::from_secs(1);
-
-/// How long a kind without a CRD is left alone.
-const MISSING: Duration = Duration::from_secs(300);
 
 /// Who we are: part of every object that we write.
 #[derive(Clone, Debug)]
@@ -52,20 +53,23 @@ pub struct Writer {
     pub node: NodeName,
     /// Our namespace.
     pub namespace: String,
-    /// Our Pod, with which the objects go; `None` where it is not known.
+    /// Our Pod, with which the objects of its namespace go; `None` where it is not known.
     pub owner: Option<Value>,
+    /// Our Node, with which the others go; `None` for a controller.
+    home: Option<Arc<Home>>,
 }
 
 impl Writer {
-    /// With the Pod of this name and uid as the owner of everything. Where only the name is known, as in MetalLB's
-    /// manifests, the API server is asked.
+    /// With the Pod of this name and uid as the owner. Where only the name is known, as in MetalLB's manifests, the API
+    /// server is asked.
     pub async fn of(
         client: &Client,
         namespace: &str,
         node: NodeName,
         pod: (Option<&str>, Option<&str>),
     ) -> Self {
-        let mut writer = Self { node, namespace: namespace.to_owned(), owner: None };
+        let home = (!node.as_str().is_empty()).then(|| Arc::new(Home::new(client.clone(), node.clone())));
+        let mut writer = Self { node, namespace: namespace.to_owned(), owner: None, home };
         let owner = |name: &str, uid: &str| {
             Some(json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}))
         };
@@ -87,10 +91,10 @@ impl Writer {
                 tracing::warn!(
                     pod,
                     fault,
-                    "states have no owner: METALLB_POD_UID is not set, and our ServiceAccount may not get pods"
+                    "states do not go with our Pod: METALLB_POD_UID is not set, and our ServiceAccount may not get pods"
                 );
             }
-            Err(_) => tracing::warn!(pod, "states have no owner: no answer to who our Pod is"),
+            Err(_) => tracing::warn!(pod, "states do not go with our Pod: no answer to who it is"),
         }
         writer
     }
@@ -368,7 +372,16 @@ impl<K: Kind> Keeper<K> {
         self.busy.remove(&key);
         self.dirty.insert(key.clone());
         match (result, act) {
-            (Ok(Some(object)), _) => drop(self.saw(&object, wanted)),
+            (Ok(Some(object)), act) => {
+                self.saw(&object, wanted);
+                // Said is said: an older CRD drops a field that it does not know.
+                if let Act::Say(name, body) = act
+                    && let Some(objects) = self.there.get_mut(&key)
+                    && let Some(there) = objects.iter_mut().find(|there| *there.name == *name)
+                {
+                    there.body = Some(body);
+                }
+            }
             (Ok(None) | Err(Fault::Gone), Act::Delete(name)) => self.forget(&key, &name),
             // somebody deleted it in the meantime: it is made again
             (Err(Fault::Gone), Act::Say(name, _)) => self.forget(&key, &name),
@@ -417,7 +430,7 @@ impl Trouble {
                 if first {
                     tracing::info!(crd, "there is no such CRD, so none of these objects is written");
                 }
-                MISSING
+                self.longer()
             }
             kube::Error::Api(status) if status.is_forbidden() => {
                 if first {
@@ -428,7 +441,7 @@ impl Trouble {
                         "our ServiceAccount lacks a right: apply the RBAC of this version"
                     );
                 }
-                RETRY.1
+                self.longer()
             }
             fault => {
                 if first {
@@ -441,9 +454,12 @@ impl Trouble {
 
     fn request(&mut self, resource: &ApiResource, fault: &Fault) -> Duration {
         let crd = format!("{}.{}", resource.plural, resource.group);
+        // what the watch says about it is enough
+        if matches!(fault, Fault::Gone | Fault::There) {
+            return self.longer();
+        }
         let first = !std::mem::replace(&mut self.told, true);
         match fault {
-            Fault::Gone | Fault::There => return MISSING,
             Fault::Forbidden(fault) if first => {
                 tracing::error!(
                     crd,
@@ -452,7 +468,7 @@ impl Trouble {
                 );
             }
             Fault::Failed(fault) if first => tracing::warn!(crd, fault, "cannot write states, trying again"),
-            Fault::Forbidden(_) | Fault::Failed(_) => {}
+            _ => {}
         }
         self.longer()
     }
@@ -468,7 +484,7 @@ enum Fault {
 
 /// A request, ready to be sent.
 enum Request {
-    Create(Value),
+    Create(Value, Option<Arc<Home>>),
     Patch(String, Value),
     Apply(String, &'static str, Value),
     Delete(String),
@@ -490,7 +506,8 @@ fn request<K: Kind>(writer: &Writer, resource: &ApiResource, key: &K::Key, act: 
             if let (Some(owner), Some(fields)) = (owner, metadata.as_object_mut()) {
                 fields.insert("ownerReferences".into(), json!([owner]));
             }
-            Request::Create(typed(json!({"metadata": metadata})))
+            let home = writer.home.clone().filter(|_| owner.is_none());
+            Request::Create(typed(json!({"metadata": metadata})), home)
         }
         Act::Say(name, body) => {
             let status = K::status(writer, key, body);
@@ -509,8 +526,15 @@ fn request<K: Kind>(writer: &Writer, resource: &ApiResource, key: &K::Key, act: 
 /// Sends a request; the object as it is afterwards, if there is one.
 async fn carry_out(api: &Api<Raw>, request: Request) -> Result<Option<Raw>, Fault> {
     let sent = async {
-        Ok::<_, kube::Error>(match request {
-            Request::Create(object) => {
+        Ok::<_, kube::Error>(Ok(match request {
+            Request::Create(object, home) => {
+                let object = match home {
+                    Some(home) => match home.own(object).await {
+                        Ok(object) => object,
+                        Err(fault) => return Ok(Err(fault)),
+                    },
+                    None => object,
+                };
                 let object: Raw = serde_json::from_value(object).map_err(kube::Error::SerdeError)?;
                 Some(api.create(&PostParams::default(), &object).await?)
             }
@@ -525,12 +549,13 @@ async fn carry_out(api: &Api<Raw>, request: Request) -> Result<Option<Raw>, Faul
                 api.delete(&name, &DeleteParams::default()).await?;
                 None
             }
-        })
+        }))
     };
     match timeout(DEADLINE, sent).await {
         Err(_) => Err(Fault::Failed(format!("no answer within {} s", DEADLINE.as_secs()))),
-        Ok(Ok(object)) => Ok(object),
-        Ok(Err(kube::Error::Api(status))) if status.is_not_found() => Err(Fault::Gone),
+        Ok(Ok(result)) => result,
+        // by the code too: of a group without kinds the API server knows no reason
+        Ok(Err(kube::Error::Api(status))) if status.is_not_found() || status.code == 404 => Err(Fault::Gone),
         Ok(Err(kube::Error::Api(status))) if status.is_already_exists() => Err(Fault::There),
         Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
             Err(Fault::Forbidden(status.message.clone()))

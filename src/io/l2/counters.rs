@@ -17,6 +17,10 @@ pub struct Totals {
     pub by_ip: BTreeMap<IpAddr, Counts>,
     /// Frames without an answer, by [`crate::l2::Reason::name`].
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Claims of other nodes that were conceded or defended.
+    pub claims_of_nodes: u64,
+    /// Claims of strangers that were defended.
+    pub claims_of_strangers: u64,
     /// Frames that an interface did not take.
     pub unsent: u64,
 }

@@ -143,7 +143,7 @@ fn an_unreadable_object_keeps_its_last_version_until_it_decodes_or_goes() {
 fn a_slice_can_change_hands() {
     let mut observed = Observed::new(Role::Speaker);
     for name in ["a", "b"] {
-        observed.apply(service(name, "1", None));
+        observed.apply(service(name, "1", Some("10.0.0.1")));
     }
     assert!(observed.apply(slice("s", "a")).slices);
     assert!(!observed.apply(slice("s", "a")).any());
@@ -159,8 +159,24 @@ fn a_slice_of_an_unknown_service_is_kept_but_no_news() {
     let mut observed = Observed::new(Role::Speaker);
     assert!(!observed.apply(slice("s", "a")).any());
     assert_eq!(observed.world.slices.len(), 1);
-    assert!(observed.apply(service("a", "1", None)).services);
+    assert!(observed.apply(service("a", "1", Some("10.0.0.1"))).services);
     assert!(observed.apply(Change::Slice("n".into(), "s".into(), None)).slices);
+}
+
+/// A pass over thousands of Services for each that has no address yet would hold up the pass that announces it.
+#[test]
+fn a_service_without_an_address_is_no_news_to_a_speaker() {
+    let mut observed = Observed::new(Role::Speaker);
+    assert!(!observed.apply(service("a", "1", None)).any());
+    assert!(!observed.apply(slice("s", "a")).any());
+    assert!(observed.apply(service("a", "2", Some("10.0.0.1"))).services);
+    assert!(observed.apply(Change::Slice("n".into(), "s".into(), None)).slices);
+    assert!(observed.apply(service("a", "3", None)).services, "it has lost it");
+    let gone =
+        |observed: &mut Observed| observed.apply(Change::Service(ServiceKey::new("n", "a"), None)).any();
+    assert!(!gone(&mut observed));
+    observed.apply(service("a", "4", Some("10.0.0.1")));
+    assert!(gone(&mut observed));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
     io::observe::Role,
+    net::Links,
     world::{Class, Ingress, Node, Service},
 };
 use serde_json::json;
@@ -242,4 +243,61 @@ fn every_address_has_its_event() {
     announcer.observe(Change::Node("other".into(), Some(Node::default())));
     announcer.decide().unwrap();
     assert!(announcer.news().is_empty());
+}
+
+/// Another node has the address: it is shown there alone. A stranger has it too: it is shown with that. Each is told
+/// once.
+#[test]
+fn claims_are_told_once_and_show() {
+    let mut announcer = on_eth1();
+    announcer.links(&links(&["eth1"]));
+    announcer.decide().unwrap();
+    let (ip, by): (IpAddr, Mac) = ("192.0.2.7".parse().unwrap(), "02:00:00:00:00:ee".parse().unwrap());
+    let shown = |announcer: &Announcer| {
+        let conflicts = announcer.layer2().into_values().map(|at| at.conflicts.clone()).collect::<Vec<_>>();
+        (announcer.announced().count(), conflicts)
+    };
+    assert_eq!(shown(&announcer), (1, vec![vec![]]));
+    for (node, conceded, message, is_shown) in [
+        (
+            None,
+            false,
+            "\"192.0.2.7\" of node \"n\" is claimed by another station, no node of this cluster \
+             (02:00:00:00:00:ee): node \"n\" goes on answering for it",
+            (1, vec![vec![(ip, by)]]),
+        ),
+        (
+            Some("m".into()),
+            true,
+            "node \"n\" leaves \"192.0.2.7\" to node \"m\" (02:00:00:00:00:ee), which announces it too and comes \
+             first",
+            (0, vec![]),
+        ),
+    ] {
+        let claims = Arc::new([(ip, crate::l2::Claim { by, node, conceded })].into());
+        let [event] = &announcer.claimed(Arc::clone(&claims))[..] else { panic!("not one event") };
+        assert_eq!((event.level, event.reason), (Level::Warning, "addressConflict"));
+        assert_eq!(event.message, message);
+        assert_eq!(shown(&announcer), is_shown);
+        assert!(announcer.claimed(claims).is_empty());
+    }
+    assert!(announcer.claimed(Arc::default()).is_empty());
+    assert_eq!(shown(&announcer), (1, vec![vec![]]));
+}
+
+/// Where a node is stays known when it is away, as long as there is such a Node.
+#[test]
+fn stations_outlive_their_speakers() {
+    let mut announcer = on_eth1();
+    announcer.observe(Change::Node("m".into(), Some(Node::default())));
+    announcer.decide().unwrap();
+    let mac: Mac = "02:00:00:00:00:ee".parse().unwrap();
+    let interfaces = Some([("eth0".into(), mac)].into());
+    let alive: Members = [("m".into(), Arc::new(Member { interfaces, ..Member::default() }))].into();
+    let stations =
+        |rivals: Rivals| rivals.stations.into_values().map(|node| node.to_string()).collect::<Vec<_>>();
+    assert_eq!(stations(announcer.rivals(&alive)), ["m"]);
+    assert_eq!(stations(announcer.rivals(&Members::new())), ["m"]);
+    announcer.observe(Change::Node("m".into(), None));
+    assert!(stations(announcer.rivals(&Members::new())).is_empty());
 }

@@ -18,8 +18,11 @@ fn plan(routes: &[(&str, &[&str])]) -> Arc<Plan> {
     assert!(problems.is_empty(), "{problems:?}");
     let session = |(name, prefixes): &(&str, &[&str])| {
         let peer = config.peers.get(*name).unwrap().clone();
-        let routes = prefixes.iter().map(|prefix| (prefix.parse().unwrap(), Arc::default())).collect();
-        (PeerName::from(*name), crate::plan::Session { peer, routes })
+        let routes = prefixes
+            .iter()
+            .map(|prefix| (prefix.parse().unwrap(), Arc::default()))
+            .collect::<crate::plan::Routes>();
+        (PeerName::from(*name), crate::plan::Session { peer, routes: Arc::new(routes) })
     };
     Arc::new(Plan { bgp: routes.iter().map(session).collect(), ..Plan::default() })
 }
@@ -62,7 +65,7 @@ fn a_service_shows_the_peers_that_were_told_and_no_others() {
     ]);
     let means = Meaning { plan: plan.clone(), announced, ..Meaning::default() };
     assert_eq!(
-        meant(&plan),
+        meant(1, &plan).prefixes,
         [
             ((at(0), Family::V4), 2),
             ((at(0), Family::V6), 1),

@@ -7,6 +7,7 @@ use crate::{
     frr::show::{DEFAULT, Peering},
     io::states::{Answering, Configuration, NodeState, SessionState},
     names::{PeerName, PoolName, ServiceKey, Word},
+    net::Mac,
 };
 use kube::{api::ApiResource, runtime::watcher};
 use serde::Deserialize as _;
@@ -91,8 +92,10 @@ impl Kind for ServiceL2 {
 
     fn status(writer: &Writer, key: &ServiceKey, body: &Self::Body) -> Value {
         let interfaces: Vec<Value> = body.interfaces.iter().map(|name| json!({"name": name})).collect();
+        let conflict = |(ip, mac): &(IpAddr, Mac)| json!({"ip": ip.to_string(), "mac": mac.to_string()});
+        let conflicts: Vec<Value> = body.conflicts.iter().map(conflict).collect();
         json!({"node": writer.node.as_str(), "serviceName": &*key.name,
-            "serviceNamespace": key.namespace.as_str(), "interfaces": interfaces})
+            "serviceNamespace": key.namespace.as_str(), "interfaces": interfaces, "conflicts": conflicts})
     }
 
     fn is_mine(writer: &Writer, object: &Value) -> bool {
@@ -102,12 +105,19 @@ impl Kind for ServiceL2 {
     fn read(object: &Value) -> Option<(ServiceKey, Option<Self::Body>)> {
         let [namespace, name] = SERVICE;
         let key = ServiceKey::new(label(object, namespace)?, label(object, name)?);
-        let interfaces = || {
-            let all = object.pointer("/status/interfaces").and_then(Value::as_array);
-            all.into_iter().flatten().filter_map(|one| Some(one.get("name")?.as_str()?.into())).collect()
+        let all = |path: &str| object.pointer(path).and_then(Value::as_array).into_iter().flatten();
+        let at = || Answering {
+            interfaces: all("/status/interfaces")
+                .filter_map(|one| Some(one.get("name")?.as_str()?.into()))
+                .collect(),
+            conflicts: all("/status/conflicts")
+                .filter_map(|one| {
+                    let field = |name: &str| one.get(name).and_then(Value::as_str);
+                    Some((field("ip")?.parse().ok()?, field("mac")?.parse().ok()?))
+                })
+                .collect(),
         };
-        let said = object.get("status").is_some();
-        Some((key, said.then(|| Arc::new(Answering { interfaces: interfaces() }))))
+        Some((key, object.get("status").is_some().then(|| Arc::new(at()))))
     }
 }
 
@@ -320,7 +330,7 @@ mod tests {
     use super::*;
 
     fn writer(node: &str) -> Writer {
-        Writer { node: node.into(), namespace: "metallb-system".into(), owner: None }
+        Writer { node: node.into(), namespace: "metallb-system".into(), owner: None, home: None }
     }
 
     /// An object as the API server would have it.

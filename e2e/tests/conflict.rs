@@ -1,0 +1,344 @@
+//! Two that answer for one address, on a real wire: nodes with different views, a network that was cut and heals, a
+//! stranger. Judged by what the client gets to see, not by what we say.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    net::IpAddr,
+    os::fd::AsRawFd as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use ferrolb::{
+    io::{
+        l2::{Claims, Counters, Sockets, Wanted, drive_among},
+        link::observe,
+    },
+    l2::{Rivals, wire},
+    names::NodeName,
+    net::{Interfaces, Mac},
+};
+use ferrolb_e2e::{
+    capture::Capture,
+    neighbour::{self, claims},
+    netns::Net,
+    wait,
+    warden::Warden,
+};
+use nix::{
+    ifaddrs::getifaddrs,
+    sched::{CloneFlags, setns},
+    sys::socket::{AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, sendto, socket},
+};
+use tokio::sync::watch;
+
+const VIP: &str = "192.0.2.7";
+const SOON: Duration = Duration::from_secs(10);
+const MS: Duration = Duration::from_millis(1);
+
+/// A node: its network, and layer 2 in it.
+struct Node {
+    wanted: Option<watch::Sender<Wanted>>,
+    rivals: watch::Sender<Arc<Rivals>>,
+    claims: watch::Receiver<Claims>,
+    counters: Arc<Counters>,
+    speaker: Option<JoinHandle<Result<()>>>,
+    mac: Mac,
+    // it goes last
+    _net: Net,
+}
+
+impl Node {
+    /// Layer 2 in `net`, with nothing to answer for yet.
+    fn new(net: Net) -> Result<Self> {
+        let mac = net.mac("lan")?.parse()?;
+        let (wanted, want) = watch::channel(Wanted::default());
+        let (rivals, among) = watch::channel(Arc::new(Rivals::default()));
+        let (claim, claims) = watch::channel(Claims::default());
+        let counters = Arc::new(Counters::default());
+        let (inside, counts) = (File::open(net.path())?, Arc::clone(&counters));
+        let speaker = std::thread::spawn(move || {
+            setns(inside, CloneFlags::CLONE_NEWNET)?;
+            let sockets = Sockets::open()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let (links, follow) = observe().await?;
+                tokio::select! {
+                    end = drive_among(sockets, want, links, counts, among, claim) => end,
+                    end = follow => end,
+                }
+            })
+        });
+        Ok(Self { wanted: Some(wanted), rivals, claims, counters, speaker: Some(speaker), mac, _net: net })
+    }
+
+    /// Who the other node is, and whether the addresses are its.
+    fn beside(&self, me: &str, other: &Self, name: &str, ips: &[IpAddr], theirs: bool) {
+        let owners = ips.iter().filter(|_| theirs).map(|ip| (*ip, BTreeSet::from([NodeName::from(name)])));
+        self.rivals.send_replace(Arc::new(Rivals {
+            me: Some(me.into()),
+            stations: [(other.mac, name.into())].into(),
+            live: BTreeSet::new(),
+            owners: owners.collect(),
+        }));
+    }
+
+    fn want(&self, ips: &[IpAddr]) -> Result<()> {
+        let all: BTreeMap<_, _> = ips.iter().map(|ip| (*ip, Interfaces::All)).collect();
+        self.wanted.as_ref().context("it has ended")?.send_replace(Arc::new(all));
+        Ok(())
+    }
+
+    fn conceded(&self) -> usize {
+        self.claims.borrow().values().filter(|claim| claim.conceded).count()
+    }
+
+    fn end(mut self) -> Result<()> {
+        self.wanted = None;
+        let speaker = self.speaker.take().context("it has ended")?;
+        speaker.join().map_err(|_| anyhow!("it panicked"))?
+    }
+}
+
+/// Node `a` and a client on one switch, node `b` on another; a cable between the switches.
+struct Halves {
+    a: Node,
+    b: Node,
+    client: Net,
+    left: Net,
+    _right: Net,
+    warden: Arc<Warden>,
+}
+
+impl Halves {
+    fn new() -> Result<Self> {
+        let warden = Warden::start()?;
+        let (left, right) = (Net::create(&warden, "left")?, Net::create(&warden, "right")?);
+        left.bridge("br")?;
+        right.bridge("br")?;
+        left.cable("mid", &[], &right, "mid", &[])?;
+        left.ip("link set dev mid master br")?;
+        right.ip("link set dev mid master br")?;
+        let node = |role: &str, address: &str, switch: &Net| {
+            let net = Net::create(&warden, role)?;
+            net.plug("lan", &[address], switch, "br")?;
+            Ok::<_, anyhow::Error>(net)
+        };
+        let a = Node::new(node("a", "192.0.2.2/24", &left)?)?;
+        let b = Node::new(node("b", "192.0.2.3/24", &right)?)?;
+        let client = node("client", "192.0.2.9/24", &left)?;
+        Ok(Self { a, b, client, left, _right: right, warden })
+    }
+
+    /// Asks for `VIP` all the time, every two milliseconds.
+    fn ask(&self) -> Result<Asker> {
+        let own: Mac = self.client.mac("lan")?.parse()?;
+        let request = wire::Arp {
+            operation: wire::Operation::Request,
+            sender_mac: own,
+            sender_ip: "192.0.2.9".parse()?,
+            target_mac: Mac::ZERO,
+            target_ip: VIP.parse()?,
+        };
+        let message = wire::Message::Arp(request);
+        let frame = wire::emit(&wire::Frame { destination: Mac::BROADCAST, source: own, message });
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let thread = self.client.background(move || {
+            let lan: LinkAddr = getifaddrs()?
+                .filter(|interface| interface.interface_name == "lan")
+                .find_map(|interface| interface.address?.as_link_addr().copied())
+                .context("no lan")?;
+            let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)?;
+            while !stopped.load(Ordering::Relaxed) {
+                sendto(wire.as_raw_fd(), &frame, &lan, MsgFlags::empty())?;
+                wait::pass(2 * MS);
+            }
+            Ok(())
+        })?;
+        Ok(Asker { stop, thread: Some(thread) })
+    }
+
+    fn cut(&self) -> Result<()> {
+        self.left.ip("link set dev mid nomaster").map(drop)
+    }
+
+    fn heal(&self) -> Result<()> {
+        self.left.ip("link set dev mid master br").map(drop)
+    }
+
+    fn capture(&self) -> Result<Capture> {
+        Capture::start(&self.warden, &self.client, "lan", neighbour::FILTER)
+    }
+
+    fn end(self) -> Result<()> {
+        self.a.end()?;
+        self.b.end()
+    }
+}
+
+/// A client that goes on asking until it is dropped.
+struct Asker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// When a station answered or announced, at the client.
+fn heard(capture: &Capture, mac: Mac, answer: bool) -> Result<Vec<Duration>> {
+    let (vip, mac): (IpAddr, String) = (VIP.parse()?, mac.to_string());
+    let all = claims(&capture.frames()?).into_iter();
+    let ours = all.filter(|claim| claim.ip == vip && claim.mac == mac && claim.answer == answer);
+    Ok(ours.map(|claim| claim.at).collect())
+}
+
+/// `b` thinks that it is chosen, and `a` knows better. Whoever speaks first, `b` is silent ten milliseconds after it
+/// has heard `a`, and the last word that the client hears is `a`'s.
+#[test]
+fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Result<()> {
+    let halves = Halves::new()?;
+    let ips: Vec<IpAddr> = vec![VIP.parse()?];
+    let (a, b) = (&halves.a, &halves.b);
+    a.beside("a", b, "b", &ips, false);
+    b.beside("b", a, "a", &ips, true);
+    a.want(&ips)?;
+    let capture = halves.capture()?;
+    let asker = halves.ask()?;
+    wait::until_true(SOON, "answers of a", || Ok(heard(&capture, a.mac, true)?.len() > 10))?;
+    b.want(&ips)?;
+    wait::until_true(SOON, "b to concede", || Ok(b.conceded() == 1))?;
+    let so_far = heard(&capture, a.mac, true)?.len();
+    wait::until_true(SOON, "more answers of a", || Ok(heard(&capture, a.mac, true)?.len() > so_far + 100))?;
+    drop(asker);
+
+    let claimed = *heard(&capture, b.mac, false)?.first().context("b did not announce")?;
+    let defended = heard(&capture, a.mac, false)?.into_iter().find(|at| *at >= claimed);
+    let defended = defended.context("a did not announce itself again")?;
+    let answers = heard(&capture, b.mac, true)?;
+    let last = answers.last().copied().unwrap_or(claimed).max(claimed);
+    eprintln!(
+        "a announced {:?} after b, which answered {} times, the last {:?} after that",
+        defended.saturating_sub(claimed),
+        answers.len(),
+        last.saturating_sub(defended)
+    );
+    assert!(defended - claimed <= 10 * MS && last.saturating_sub(defended) <= 10 * MS);
+    let last_word = heard(&capture, b.mac, false)?.last().copied().context("b did not announce")?;
+    assert!(heard(&capture, a.mac, false)?.iter().any(|at| *at >= last_word));
+    for node in [a, b] {
+        let counts = node.counters.totals();
+        assert!(counts.claims_of_nodes > 0 && counts.claims_of_strangers == 0, "{counts:?}");
+    }
+    assert_eq!(a.conceded(), 0);
+    halves.end()
+}
+
+/// The network is cut, each half has its answer; it heals and nobody says so. The client gets two answers for less than
+/// 50 ms, a thousand addresses are in one hand again, and each of them is announced.
+#[test]
+fn two_answers_end_with_the_cut() -> Result<()> {
+    const VIPS: u32 = 1000;
+    let halves = Halves::new()?;
+    let mut ips: Vec<IpAddr> = (1..VIPS).map(|n| IpAddr::from((0x0a01_0000 + n).to_be_bytes())).collect();
+    ips.push(VIP.parse()?);
+    let (a, b) = (&halves.a, &halves.b);
+    a.beside("a", b, "b", &ips, false);
+    b.beside("b", a, "a", &ips, true);
+    let mut worst = Duration::ZERO;
+    for round in 0..3 {
+        halves.cut()?;
+        a.want(&ips)?;
+        b.want(&ips)?;
+        wait::until_true(SOON, "b to have them all again", || Ok(b.conceded() == 0))?;
+        let capture = halves.capture()?;
+        let asker = halves.ask()?;
+        wait::until_true(SOON, "answers of a alone", || Ok(heard(&capture, a.mac, true)?.len() > 50))?;
+        ensure!(heard(&capture, b.mac, true)?.is_empty(), "round {round}: b is not cut off");
+        let healed = wait::since_epoch()?;
+        halves.heal()?;
+        wait::until_true(SOON, "b to concede them all", || Ok(b.conceded() == ips.len()))?;
+        let so_far = heard(&capture, a.mac, true)?.len();
+        wait::until_true(SOON, "more answers of a", || {
+            Ok(heard(&capture, a.mac, true)?.len() > so_far + 100)
+        })?;
+        drop(asker);
+        let two = heard(&capture, b.mac, true)?;
+        let span = match (two.first(), two.last()) {
+            (Some(first), Some(last)) => *last - *first,
+            _ => Duration::ZERO,
+        };
+        worst = worst.max(span);
+        wait::until_true(SOON, "every address to be announced by a", || {
+            let all = claims(&capture.frames()?).into_iter();
+            let by_a: BTreeSet<IpAddr> = all
+                .filter(|claim| claim.at >= healed && !claim.answer && claim.mac == a.mac.to_string())
+                .map(|claim| claim.ip)
+                .collect();
+            let counts = a.counters.totals();
+            ensure!(
+                by_a.len() == ips.len(),
+                "{} of them, {} claims heard, {} frames not taken",
+                by_a.len(),
+                counts.claims_of_nodes,
+                counts.unsent
+            );
+            Ok(true)
+        })?;
+        eprintln!("round {round}: {} answers of both for {span:?}", two.len());
+    }
+    assert!(worst < 50 * MS, "two answers for {worst:?}");
+    halves.end()
+}
+
+/// RFC 5227: one announcement in ten seconds, and the address is kept; told after half a second.
+#[test]
+fn a_stranger_does_not_get_the_address() -> Result<()> {
+    let halves = Halves::new()?;
+    let ips: Vec<IpAddr> = vec![VIP.parse()?];
+    let a = &halves.a;
+    let capture = halves.capture()?;
+    a.want(&ips)?;
+    let stranger = || {
+        let arping = halves.client.command("arping").args(["-q", "-c", "1", "-w", "1", "-i", "lan"]);
+        arping.args(["-U", "-P", "-S", VIP, VIP]).output().map(drop)
+    };
+    // the first burst is over after 18 seconds, and no refresh comes for 48
+    wait::until_true(
+        Duration::from_secs(30),
+        "the burst",
+        || Ok(heard(&capture, a.mac, false)?.len() >= 12),
+    )?;
+    let began = wait::now();
+    stranger()?;
+    wait::until_true(SOON, "the defence", || Ok(heard(&capture, a.mac, false)?.len() == 14))?;
+    let mut claimed = 1;
+    while began.elapsed() < Duration::from_secs(8) {
+        stranger()?;
+        claimed += 1;
+        wait::pass(250 * MS);
+    }
+    let announced = heard(&capture, a.mac, false)?.len() - 12;
+    assert_eq!(announced, 2, "one announcement, as request and reply, against {claimed} claims");
+    let told = a.claims.borrow().values().cloned().collect::<Vec<_>>();
+    let [claim] = &told[..] else { panic!("{told:?}") };
+    assert!(claim.node.is_none() && !claim.conceded);
+    assert_eq!(claim.by.to_string(), halves.client.mac("lan")?);
+    let counts = a.counters.totals();
+    assert_eq!((counts.claims_of_nodes, counts.claims_of_strangers), (0, 1));
+    let asker = halves.ask()?;
+    wait::until_true(SOON, "answers all the same", || Ok(heard(&capture, a.mac, true)?.len() > 10))?;
+    drop(asker);
+    halves.end()
+}

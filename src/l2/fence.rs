@@ -1,0 +1,325 @@
+//! Two stations, one address: who keeps it.
+//!
+//! Nodes that did not hear of each other for a while may both answer for an address. On the wire they hear each other
+//! again before any gossip does, and then one of them concedes at once: the one that the election would not have chosen.
+//! It goes on asking the other, and takes the address back when that falls silent. The other announces itself again.
+//! A station that is no node of ours gets one announcement in ten seconds (RFC 5227 §2.4 c): the address is kept, it is
+//! reported, and there is no war.
+//!
+//! Two nodes with different ideas of who is chosen would defend for ever, or both concede for ever: after some rounds
+//! of it their names decide. No clock, no frame: `responder` has those.
+
+use super::schedule::Place;
+use crate::{
+    names::NodeName,
+    net::{IfIndex, Mac},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// The other nodes, as far as their claims are concerned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rivals {
+    /// This node; without a name it concedes to none.
+    pub me: Option<NodeName>,
+    /// Whose a hardware address is. Nodes that are away are among them.
+    pub stations: BTreeMap<Mac, NodeName>,
+    /// The nodes with a live speaker.
+    pub live: BTreeSet<NodeName>,
+    /// The nodes that an address belongs to rather than to this one, though it answers for it.
+    pub owners: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+}
+
+/// What a claim by another station comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is the other's: no answer from here any more.
+    Concede,
+    /// It stays here, and is announced again.
+    Defend,
+    /// It stays here; it was announced a moment ago.
+    Keep,
+    /// It is the other's already.
+    Known,
+}
+
+/// An address that another station claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where the other is.
+    pub by: Mac,
+    /// Which node that is; `None` for a stranger.
+    pub node: Option<NodeName>,
+    /// Whether it has the address now, on every interface that it is wanted on.
+    pub conceded: bool,
+}
+
+/// Between two announcements against a node; it concedes after the first, as a rule.
+const DEFEND_NODE: Duration = Duration::from_secs(1);
+
+/// The same against a stranger: RFC 5227's DEFEND_INTERVAL.
+const DEFEND_STRANGER: Duration = Duration::from_secs(10);
+
+/// A node that is alive and announces what is ours hears in a moment what we have heard, or we do what it has: an
+/// address moves, and the two see it one after the other.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Rounds of defence, or of conceding, against the same node before the names decide.
+const ROUNDS: u32 = 4;
+
+/// Rounds that are further apart have nothing to do with each other.
+const ROUNDS_WITHIN: Duration = Duration::from_secs(15);
+
+/// From a question to one who has conceded to the next, while there is no answer.
+const ASK: Duration = Duration::from_millis(200);
+
+/// Questions without an answer before the address is taken back.
+const UNANSWERED: u32 = 3;
+
+/// The longest pause between questions that are answered.
+const ASK_MAX: Duration = Duration::from_secs(10);
+
+/// How long a stranger's claim must be before it is told: an address that moves is claimed for a moment.
+const RIPE: Duration = Duration::from_millis(500);
+
+/// How long a stranger's last claim is remembered.
+const FORGET: Duration = Duration::from_secs(300);
+
+/// The state of all claims.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fence {
+    pub(super) rivals: Arc<Rivals>,
+    conceded: BTreeMap<Place, Conceded>,
+    /// When each of those is asked for next.
+    questions: BTreeSet<(Instant, Place)>,
+    rounds: BTreeMap<(Place, NodeName), Rounds>,
+    strangers: BTreeMap<Place, Stranger>,
+}
+
+#[derive(Clone, Debug)]
+struct Conceded {
+    to: NodeName,
+    at: Mac,
+    /// The names have decided: whose it is in an election does not matter.
+    by_name: bool,
+    ask: Instant,
+    pause: Duration,
+    unanswered: u32,
+    reminded: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rounds {
+    count: u32,
+    last: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Stranger {
+    by: Mac,
+    since: Instant,
+    last: Instant,
+    defended: Instant,
+    /// Whether it is told.
+    ripe: bool,
+}
+
+/// What is to be done about a claim at a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Say so, and then nothing.
+    Concede,
+    /// Announce from this moment on, as when the address was new.
+    Burst(Instant),
+    /// Announce once.
+    Once,
+    /// Nothing.
+    Keep,
+    /// Nothing: it was conceded before.
+    Known,
+}
+
+/// What is to be done about a conceded place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Ask the station that has it.
+    Ask(Place, Mac),
+    /// The same for the first time: it may not have heard that it has it.
+    Remind(Place, Mac),
+    /// It is silent: ours again.
+    Reclaim(Place),
+}
+
+impl Fence {
+    /// Whether the address is another node's on that interface.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.conceded.contains_key(&place)
+    }
+
+    /// Every conceded place, in order.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.conceded.keys().copied()
+    }
+
+    /// The interfaces that `ip` is conceded on.
+    pub(super) fn links(&self, ip: IpAddr) -> impl Iterator<Item = IfIndex> {
+        self.conceded.range((ip, IfIndex(0))..=(ip, IfIndex(u32::MAX))).map(|((_, link), _)| *link)
+    }
+
+    /// Follows the other nodes; the places that are ours again, since whom they were conceded to has no right to them
+    /// any more.
+    pub(super) fn follow(&mut self, rivals: Arc<Rivals>) -> Vec<Place> {
+        self.rivals = rivals;
+        let rightful = |(ip, _): Place, to: &NodeName| {
+            self.rivals.owners.get(&ip).is_some_and(|owners| owners.contains(to))
+        };
+        let back: Vec<Place> = self
+            .conceded
+            .iter()
+            .filter(|(place, conceded)| !conceded.by_name && !rightful(**place, &conceded.to))
+            .map(|(place, _)| *place)
+            .collect();
+        for place in &back {
+            self.reclaim(*place);
+        }
+        back
+    }
+
+    /// The address is not wanted there any more.
+    pub(super) fn forget(&mut self, place: Place) {
+        self.reclaim(place);
+        self.strangers.remove(&place);
+        self.rounds.retain(|(of, _), _| *of != place);
+    }
+
+    /// Another station says that it is at `place`.
+    pub(super) fn claimed(&mut self, now: Instant, place: Place, by: Mac) -> Step {
+        let rivals = Arc::clone(&self.rivals);
+        let node = rivals.stations.get(&by);
+        if let Some(conceded) = self.conceded.get_mut(&place) {
+            if node == Some(&conceded.to) {
+                conceded.at = by;
+                if conceded.unanswered > 0 {
+                    conceded.unanswered = 0;
+                    conceded.pause = (conceded.pause * 2).min(ASK_MAX);
+                    let ask = now + conceded.pause;
+                    self.ask_at(place, ask);
+                }
+            }
+            return Step::Known;
+        }
+        let Some(node) = node else { return self.claimed_by_stranger(now, place, by) };
+        let rounds = self.rounds.entry((place, node.clone())).or_insert(Rounds { count: 0, last: now });
+        let since = now.saturating_duration_since(rounds.last);
+        if since >= ROUNDS_WITHIN {
+            rounds.count = 0;
+        }
+        let by_name = rounds.count >= ROUNDS;
+        let is_owner = || rivals.owners.get(&place.0).is_some_and(|owners| owners.contains(node));
+        let concede = if by_name { Some(node) < rivals.me.as_ref() } else { is_owner() };
+        let fresh = concede || rounds.count == 0 || since >= DEFEND_NODE;
+        if fresh {
+            *rounds = Rounds { count: rounds.count.saturating_add(1), last: now };
+        }
+        if concede {
+            let ask = now + ASK;
+            let conceded = Conceded {
+                to: node.clone(),
+                at: by,
+                by_name,
+                ask,
+                pause: ASK,
+                unanswered: 0,
+                reminded: false,
+            };
+            self.conceded.insert(place, conceded);
+            self.questions.insert((ask, place));
+            return Step::Concede;
+        }
+        match fresh {
+            true if rivals.live.contains(node) => Step::Burst(now + GRACE),
+            true => Step::Burst(now),
+            false => Step::Keep,
+        }
+    }
+
+    fn claimed_by_stranger(&mut self, now: Instant, place: Place, by: Mac) -> Step {
+        let fresh = Stranger { by, since: now, last: now, defended: now, ripe: false };
+        let Some(known) = self.strangers.get_mut(&place) else {
+            self.strangers.insert(place, fresh);
+            return Step::Once;
+        };
+        known.last = now;
+        known.by = by;
+        if now.saturating_duration_since(known.defended) < DEFEND_STRANGER {
+            return Step::Keep;
+        }
+        known.defended = now;
+        Step::Once
+    }
+
+    /// The next question whose turn has come, or the next address that nobody else answers for.
+    pub(super) fn turn(&mut self, now: Instant) -> Option<Turn> {
+        let &(at, place) = self.questions.first()?;
+        if at > now {
+            return None;
+        }
+        let conceded = self.conceded.get_mut(&place)?;
+        if conceded.unanswered >= UNANSWERED {
+            self.reclaim(place);
+            return Some(Turn::Reclaim(place));
+        }
+        conceded.unanswered = conceded.unanswered.saturating_add(1);
+        let (station, reminded) = (conceded.at, std::mem::replace(&mut conceded.reminded, true));
+        self.ask_at(place, now + ASK);
+        Some(if reminded { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
+    }
+
+    /// When [`Self::turn`] or [`Self::settle`] will next have something.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let ask = self.questions.first().map(|(at, _)| *at);
+        let settle = |stranger: &Stranger| match stranger.ripe {
+            false => stranger.since + RIPE,
+            true => stranger.last + FORGET,
+        };
+        ask.into_iter().chain(self.strangers.values().map(settle)).min()
+    }
+
+    /// Tells of the strangers whose claims are no passing ones, and forgets those that are long gone.
+    pub(super) fn settle(&mut self, now: Instant) {
+        self.strangers.retain(|_, stranger| {
+            stranger.ripe |= now.saturating_duration_since(stranger.since) >= RIPE;
+            now.saturating_duration_since(stranger.last) < FORGET
+        });
+    }
+
+    /// The claims that count now: an address that is conceded, or that a stranger has, too. It is not said here
+    /// whether an address is conceded everywhere.
+    pub(super) fn claims(&self) -> BTreeMap<IpAddr, Claim> {
+        let ripe = self.strangers.iter().filter(|(_, stranger)| stranger.ripe);
+        let strangers =
+            ripe.map(|((ip, _), stranger)| (*ip, Claim { by: stranger.by, node: None, conceded: false }));
+        let conceded = self.conceded.iter().map(|((ip, _), conceded)| {
+            (*ip, Claim { by: conceded.at, node: Some(conceded.to.clone()), conceded: true })
+        });
+        strangers.chain(conceded).collect()
+    }
+
+    fn ask_at(&mut self, place: Place, at: Instant) {
+        if let Some(conceded) = self.conceded.get_mut(&place) {
+            self.questions.remove(&(conceded.ask, place));
+            conceded.ask = at;
+            self.questions.insert((at, place));
+        }
+    }
+
+    fn reclaim(&mut self, place: Place) {
+        if let Some(conceded) = self.conceded.remove(&place) {
+            self.questions.remove(&(conceded.ask, place));
+        }
+    }
+}

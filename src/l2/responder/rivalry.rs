@@ -1,0 +1,159 @@
+//! The responder among others that claim its addresses: what it hears of them, and what it asks them.
+
+use super::{Responder, announce, make};
+use crate::{
+    l2::{
+        Frame,
+        fence::{Claim, Outcome, Rivals, Step, Turn},
+        schedule::Place,
+        wire::{self, Arp, Message, Operation, Solicitation},
+    },
+    net::{IfIndex, Mac},
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Questions and reclaimed addresses that one call of [`Responder::questions`] sees to, and the pause then: a socket
+/// holds a few hundred frames that nobody has read yet.
+const QUESTIONS: usize = 64;
+const PAUSE: Duration = Duration::from_millis(1);
+
+impl Responder {
+    /// Follows the other nodes. When one comes back, a network may have healed: everything is announced again.
+    pub fn follow(&mut self, now: Instant, rivals: &Arc<Rivals>) {
+        let old = Arc::clone(&self.fence.rivals);
+        for place in self.fence.follow(Arc::clone(rivals)) {
+            self.schedule.start(now, place);
+        }
+        if !old.live.is_empty() && !rivals.live.is_subset(&old.live) {
+            let places: Vec<Place> = self.schedule.places().collect();
+            places.into_iter().for_each(|place| self.schedule.again(now, place, true));
+        }
+        self.watch.follow(now, self.schedule.places(), rivals);
+    }
+
+    /// What becomes of `ip` on `link`, where it is answered for and `by` says that it is there
+    /// ([`Reason::ForeignClaim`]), and what to send at once.
+    pub fn contest(&mut self, now: Instant, link: IfIndex, ip: IpAddr, by: Mac) -> (Outcome, Vec<Frame>) {
+        let place = (ip, link);
+        if !self.holds(place) {
+            return (Outcome::Known, Vec::new());
+        }
+        let mut frames = Vec::new();
+        let outcome = match self.fence.claimed(now, place, by) {
+            Step::Concede => {
+                self.schedule.stop(place);
+                if let Some(node) = self.fence.rivals.stations.get(&by) {
+                    self.watch.found(now, place, node);
+                }
+                self.last_word(ip, link, by, &mut frames);
+                Outcome::Concede
+            }
+            Step::Burst(at) => {
+                self.schedule.start(at, place);
+                Outcome::Defend
+            }
+            Step::Once => {
+                self.schedule.again(now, place, false);
+                Outcome::Defend
+            }
+            Step::Keep => Outcome::Keep,
+            Step::Known => Outcome::Known,
+        };
+        (outcome, frames)
+    }
+
+    /// Whether `mac` is another node's.
+    #[must_use]
+    pub fn is_node(&self, mac: Mac) -> bool {
+        self.fence.rivals.stations.contains_key(&mac)
+    }
+
+    /// The addresses that others claim, too.
+    #[must_use]
+    pub fn claims(&self) -> BTreeMap<IpAddr, Claim> {
+        let mut claims = self.fence.claims();
+        for (ip, claim) in &mut claims {
+            // on another interface it may be answered for still
+            claim.conceded &= self.schedule.links(*ip).next().is_none();
+        }
+        claims
+    }
+
+    /// Questions whose turn has come, to other nodes alone, and no more than some tens: whether one to whom an address
+    /// was conceded has it still, and whether one whose address this is is back. To be asked before [`Self::due`].
+    pub fn questions(&mut self, now: Instant) -> Vec<Frame> {
+        self.fence.settle(now);
+        let mut frames = Vec::new();
+        if self.quiet.is_some_and(|quiet| now < quiet) {
+            return frames;
+        }
+        for _ in 0..QUESTIONS {
+            match self.fence.turn(now) {
+                Some(Turn::Ask((ip, link), station)) => self.ask(ip, link, station, &mut frames),
+                Some(Turn::Remind((ip, link), station)) => {
+                    self.ask(ip, link, station, &mut frames);
+                    self.last_word(ip, link, station, &mut frames);
+                }
+                Some(Turn::Reclaim(place)) => {
+                    self.schedule.start(now, place);
+                    self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
+                }
+                None => break,
+            }
+        }
+        while frames.len() < QUESTIONS {
+            let Some(((ip, link), stations)) = self.watch.turn(now) else { break };
+            stations.into_iter().for_each(|station| self.ask(ip, link, station, &mut frames));
+        }
+        self.quiet = (frames.len() >= QUESTIONS).then_some(now + PAUSE);
+        frames
+    }
+
+    /// When [`Self::questions`] will next have some, or [`Self::claims`] another answer.
+    pub(super) fn next_question(&self) -> Option<Instant> {
+        let next = self.fence.next().into_iter().chain(self.watch.next()).min()?;
+        Some(self.quiet.map_or(next, |quiet| next.max(quiet)))
+    }
+
+    /// Says to one station that the address is here, since it has it: it will announce itself, and neighbours hear where
+    /// the address is now.
+    fn last_word(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {
+        if let Some(port) = self.ports.get(&link) {
+            announce(ip, link, port.mac, Some(station), frames);
+        }
+    }
+
+    fn ask(&self, ip: IpAddr, link: IfIndex, station: Mac, frames: &mut Vec<Frame>) {
+        if let Some(port) = self.ports.get(&link) {
+            frames.push(question(ip, link, port.mac, station));
+        }
+    }
+}
+
+/// The question to one station whether it answers for `ip`, from nobody's address: no cache learns from it.
+fn question(ip: IpAddr, link: IfIndex, mac: Mac, station: Mac) -> Frame {
+    let message = match ip {
+        IpAddr::V4(target_ip) => Message::Arp(Arp {
+            operation: Operation::Request,
+            sender_mac: mac,
+            sender_ip: Ipv4Addr::UNSPECIFIED,
+            target_mac: Mac::ZERO,
+            target_ip,
+        }),
+        IpAddr::V6(target) => Message::Solicitation(Solicitation {
+            source: Ipv6Addr::UNSPECIFIED,
+            destination: wire::solicited_node(target),
+            target,
+            link_layer: None,
+        }),
+    };
+    make(link, ip, mac, station, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,432 @@
+//! Responders on one segment, on a clock that jumps from deadline to deadline: who answers, when, and what is said.
+
+use super::*;
+use crate::{
+    l2::{Reason, Verdict, origin},
+    names::NodeName,
+    net::{Interfaces, Link, Links},
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
+
+const ETH0: IfIndex = IfIndex(2);
+const CLIENT: Mac = Mac([2, 0, 0, 0, 0, 0xc1]);
+const STRANGER: Mac = Mac([2, 0, 0, 0, 0, 0xee]);
+
+fn mac(node: usize) -> Mac {
+    Mac([2, 0, 0, 0, 1, u8::try_from(node).unwrap()])
+}
+
+fn name(node: usize) -> NodeName {
+    format!("n{node}").as_str().into()
+}
+
+fn vip(n: usize) -> IpAddr {
+    let n = u32::try_from(n).unwrap();
+    match n % 2 {
+        0 => IpAddr::from((0x0a00_0000 + n).to_be_bytes()),
+        _ => IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8_u128 << 96 | u128::from(n))),
+    }
+}
+
+/// A frame on the wire: when, from which node (`None`: from outside), and what it is.
+#[derive(Clone, Debug)]
+struct Sent {
+    at: Duration,
+    from: usize,
+    frame: wire::Frame,
+}
+
+/// Nodes on a segment, which may be cut in two.
+struct Segment {
+    start: Instant,
+    now: Duration,
+    nodes: Vec<Responder>,
+    cut: bool,
+    sent: Vec<Sent>,
+}
+
+impl Segment {
+    /// `nodes` nodes that all want `vips`; `owners[i]` are the nodes that node i takes for the rightful ones.
+    fn new(vips: usize, owners: &[&[usize]]) -> Self {
+        let start = origin();
+        let mut nodes = Vec::new();
+        for (node, owners) in owners.iter().enumerate() {
+            let mut responder = Responder::default();
+            let owners: BTreeSet<NodeName> = owners.iter().map(|owner| name(*owner)).collect();
+            responder.follow(start, &rivals(node, &owners, vips, &[]));
+            nodes.push(responder);
+        }
+        Self { start, now: Duration::ZERO, nodes, cut: false, sent: Vec::new() }
+    }
+
+    fn at(&self) -> Instant {
+        self.start + self.now
+    }
+
+    /// This node wants the first `vips` addresses from now on.
+    fn want(&mut self, node: usize, vips: usize) {
+        let now = self.at();
+        let link = Link {
+            name: "eth0".into(),
+            mac: Some(mac(node)),
+            up: true,
+            enslaved: false,
+            broadcast: true,
+            carrier_changes: 0,
+        };
+        let wanted = (0..vips).map(|n| (vip(n), Interfaces::All)).collect();
+        self.nodes[node].set(now, &wanted, &Links::from([(ETH0, link)]));
+    }
+
+    /// Delivers frames, and what they bring about, until nobody has anything to say.
+    fn deliver(&mut self, from: usize, frames: Vec<Frame>) {
+        let mut queue: VecDeque<(usize, Frame)> = frames.into_iter().map(|frame| (from, frame)).collect();
+        while let Some((from, frame)) = queue.pop_front() {
+            let parsed = wire::parse(&frame.bytes).unwrap();
+            self.sent.push(Sent { at: self.now, from, frame: parsed });
+            if self.cut {
+                continue;
+            }
+            let now = self.at();
+            for (node, responder) in self.nodes.iter_mut().enumerate().filter(|(node, _)| *node != from) {
+                let to = parsed.destination;
+                if !wire::is_group(to) && to != mac(node) {
+                    continue;
+                }
+                match responder.heard(ETH0, &frame.bytes) {
+                    Verdict::Reply(reply) => queue.push_back((node, reply)),
+                    Verdict::Drop(Reason::ForeignClaim { ip, by }) => {
+                        let (_, frames) = responder.contest(now, ETH0, ip, by);
+                        queue.extend(frames.into_iter().map(|frame| (node, frame)));
+                    }
+                    Verdict::Drop(_) => {}
+                }
+            }
+        }
+    }
+
+    /// Lets time pass.
+    fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let now = self.at();
+            for node in 0..self.nodes.len() {
+                let questions = self.nodes[node].questions(now);
+                self.deliver(node, questions);
+                let due = self.nodes[node].due(now);
+                self.deliver(node, due);
+            }
+            let next = self.nodes.iter().filter_map(Responder::next_deadline).min();
+            match next.map(|next| next.saturating_duration_since(self.start)) {
+                // what is left to do now is done in the next round, as in the driver's loop
+                Some(next) if next <= end => self.now = self.now.max(next),
+                _ => break,
+            }
+        }
+        self.now = end;
+    }
+
+    /// The nodes that answer a client for `ip`, in order.
+    fn answer(&self, ip: IpAddr) -> Vec<usize> {
+        let message = match ip {
+            IpAddr::V4(target_ip) => Message::Arp(Arp {
+                operation: Operation::Request,
+                sender_mac: CLIENT,
+                sender_ip: [10, 9, 9, 9].into(),
+                target_mac: Mac::ZERO,
+                target_ip,
+            }),
+            IpAddr::V6(target) => Message::Solicitation(Solicitation {
+                source: "fe80::c1".parse().unwrap(),
+                destination: wire::solicited_node(target),
+                target,
+                link_layer: Some(CLIENT),
+            }),
+        };
+        let destination = match ip {
+            IpAddr::V4(_) => Mac::BROADCAST,
+            IpAddr::V6(target) => wire::multicast_mac(wire::solicited_node(target)),
+        };
+        let bytes = wire::emit(&wire::Frame { destination, source: CLIENT, message });
+        let answers = |responder: &Responder| matches!(responder.heard(ETH0, &bytes), Verdict::Reply(_));
+        self.nodes.iter().enumerate().filter(|(_, node)| answers(node)).map(|(node, _)| node).collect()
+    }
+
+    /// A claim by a station that is none of the nodes.
+    fn strange(&mut self, ip: IpAddr) {
+        let mut frames = Vec::new();
+        announce(ip, ETH0, STRANGER, None, &mut frames);
+        let frame = frames.remove(0);
+        self.deliver(usize::MAX, vec![frame]);
+    }
+
+    /// When `node` announced `ip` to all, since `from`.
+    fn announced(&self, node: usize, ip: IpAddr, from: Duration) -> Vec<Duration> {
+        let about = |frame: &wire::Frame| match (frame.message, ip) {
+            (Message::Arp(arp), IpAddr::V4(v4)) => {
+                arp.operation == Operation::Request
+                    && arp.sender_ip == v4
+                    && wire::is_group(frame.destination)
+            }
+            (Message::Advertisement(advertisement), IpAddr::V6(v6)) => {
+                advertisement.target == v6 && !advertisement.solicited && wire::is_group(frame.destination)
+            }
+            _ => false,
+        };
+        let by = |sent: &&Sent| sent.from == node && sent.at >= from && about(&sent.frame);
+        self.sent.iter().filter(by).map(|sent| sent.at).collect()
+    }
+
+    fn claims(&self, node: usize) -> BTreeMap<IpAddr, Claim> {
+        self.nodes[node].claims()
+    }
+}
+
+/// What node `me` knows of the others: where they are, which are alive, and whose the addresses are.
+fn rivals(me: usize, owners: &BTreeSet<NodeName>, vips: usize, live: &[usize]) -> Arc<Rivals> {
+    Arc::new(Rivals {
+        me: Some(name(me)),
+        stations: (0..4).filter(|node| *node != me).map(|node| (mac(node), name(node))).collect(),
+        live: live.iter().map(|node| name(*node)).collect(),
+        owners: match owners.is_empty() {
+            true => BTreeMap::new(),
+            false => (0..vips).map(|n| (vip(n), owners.clone())).collect(),
+        },
+    })
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+/// The loser hears the winner, or the winner the loser: either way the one concedes in the same moment, and the other
+/// announces itself at once.
+#[test]
+fn of_two_that_announce_the_one_that_is_not_elected_concedes_at_once() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        for ip in [vip(0), vip(1)] {
+            let mut segment = Segment::new(2, &[&[], &[0]]);
+            segment.want(first, 2);
+            segment.pass(20_000 * MS);
+            segment.want(second, 2);
+            let met = segment.now;
+            segment.pass(Duration::ZERO);
+            assert_eq!(segment.answer(ip), [0], "at once");
+            let claim = Claim { by: mac(0), node: Some(name(0)), conceded: true };
+            assert_eq!(segment.claims(1), [(vip(0), claim.clone()), (vip(1), claim)].into());
+            assert_eq!(segment.claims(0), BTreeMap::new());
+            segment.pass(10 * MS);
+            let announced = segment.announced(0, ip, met);
+            assert!(announced.first().is_some_and(|at| *at <= met + 10 * MS), "{announced:?}");
+            // and it stays so
+            let later = segment.now;
+            segment.pass(600_000 * MS);
+            assert_eq!(segment.answer(ip), [0]);
+            assert!(segment.announced(1, ip, later).is_empty(), "who has conceded says nothing");
+            let asked = segment.sent.iter().filter(|sent| sent.from == 1 && sent.at > later).count();
+            assert!((100..200).contains(&asked), "{asked} questions in ten minutes");
+        }
+    }
+}
+
+/// Ours again when the other falls silent, and not while it answers.
+#[test]
+fn an_address_comes_back_when_the_other_falls_silent() {
+    for ip in [vip(0), vip(1)] {
+        let mut segment = Segment::new(2, &[&[], &[0]]);
+        segment.want(0, 2);
+        segment.want(1, 2);
+        segment.pass(100 * MS);
+        assert_eq!(segment.answer(ip), [0]);
+        let gone = segment.now;
+        segment.want(0, 0);
+        segment.pass(1500 * MS);
+        assert_eq!(segment.answer(ip), [1]);
+        let announced = segment.announced(1, ip, gone);
+        assert!(announced.first().is_some_and(|at| *at <= gone + 1000 * MS), "{announced:?} after {gone:?}");
+        assert_eq!(segment.claims(1), BTreeMap::new());
+    }
+}
+
+/// The other may not have it any more, says the plan: no need to ask.
+#[test]
+fn an_address_comes_back_when_the_other_has_no_right_to_it() {
+    let mut segment = Segment::new(1, &[&[], &[0]]);
+    segment.want(0, 1);
+    segment.want(1, 1);
+    segment.pass(100 * MS);
+    let (now, nobody) = (segment.at(), BTreeSet::new());
+    segment.nodes[1].follow(now, &rivals(1, &nobody, 1, &[]));
+    assert_eq!(segment.answer(vip(0)), [0, 1]);
+    // nor does it hold on to what is not wanted any more
+    let mut segment = Segment::new(1, &[&[], &[0]]);
+    segment.want(0, 1);
+    segment.want(1, 1);
+    segment.pass(100 * MS);
+    segment.want(1, 0);
+    assert_eq!((segment.claims(1), segment.nodes[1].next_deadline()), (BTreeMap::new(), None));
+}
+
+/// Views that contradict each other: both think that it is theirs, or that it is the other's. In the end one answers
+/// and goes on to; where neither gives way, the one with the lesser name.
+#[test]
+fn two_that_do_not_agree_end_with_one_answer() {
+    for owners in [[&[][..], &[]], [&[1], &[0]]] {
+        for order in [[0, 1], [1, 0]] {
+            let mut segment = Segment::new(2, &owners);
+            for node in order {
+                segment.want(node, 2);
+                segment.pass(700 * MS);
+            }
+            segment.pass(12_000 * MS);
+            let settled = segment.now;
+            let winner = segment.answer(vip(0));
+            assert!(winner == [0] || winner == [1] && !owners[0].is_empty(), "{owners:?}: {winner:?}");
+            for _ in 0..600 {
+                assert_eq!(segment.answer(vip(0)), winner, "{owners:?} {:?}", segment.now);
+                assert_eq!(segment.answer(vip(1)), winner, "{owners:?} {:?}", segment.now);
+                segment.pass(100 * MS);
+            }
+            let said = segment.announced(winner[0], vip(0), settled).len();
+            assert!(said < 9, "{said} announcements in a minute");
+        }
+    }
+}
+
+/// RFC 5227 §2.4 c: kept, announced once in ten seconds, reported; and forgotten when it is over.
+#[test]
+fn a_stranger_gets_one_announcement_in_ten_seconds_and_not_the_address() {
+    for ip in [vip(0), vip(1)] {
+        let mut segment = Segment::new(2, &[&[]]);
+        segment.want(0, 2);
+        segment.pass(30_000 * MS);
+        let first = segment.now;
+        segment.strange(ip);
+        assert_eq!(segment.claims(0), BTreeMap::new(), "what passes is not told");
+        for _ in 0..17 {
+            segment.pass(500 * MS);
+            segment.strange(ip);
+            assert_eq!(segment.answer(ip), [0], "the address is kept");
+        }
+        assert_eq!(segment.announced(0, ip, first), [first], "one announcement, at once");
+        let claim = Claim { by: STRANGER, node: None, conceded: false };
+        assert_eq!(segment.claims(0), [(ip, claim)].into());
+        segment.pass(2000 * MS);
+        segment.strange(ip);
+        segment.pass(MS);
+        assert_eq!(segment.announced(0, ip, first).len(), 2, "ten seconds later another");
+        segment.pass(299_000 * MS);
+        assert_eq!(segment.claims(0).len(), 1);
+        segment.pass(2000 * MS);
+        assert_eq!(segment.claims(0), BTreeMap::new());
+    }
+}
+
+/// An address moves: who has it hears of the new one before it hears why. It lets the moment pass.
+#[test]
+fn one_that_is_alive_gets_a_moment() {
+    let mut segment = Segment::new(1, &[&[], &[]]);
+    let (now, nobody) = (segment.at(), BTreeSet::new());
+    segment.nodes[0].follow(now, &rivals(0, &nobody, 1, &[0, 1]));
+    segment.nodes[1].follow(now, &rivals(1, &nobody, 1, &[0, 1]));
+    segment.want(0, 1);
+    segment.pass(30_000 * MS);
+    segment.want(1, 1);
+    let moved = segment.now;
+    segment.pass(40 * MS);
+    segment.want(0, 0);
+    segment.pass(2000 * MS);
+    assert!(segment.announced(0, vip(0), moved).is_empty());
+    assert_eq!(segment.answer(vip(0)), [1]);
+}
+
+/// A network that was cut heals, and nobody says so. A thousand addresses of both families: two answers for less than
+/// 50 ms; and in peace, the questions bother nobody but the one that is away.
+#[test]
+fn a_heal_is_noticed_on_the_wire() {
+    let vips = 1000;
+    let mut segment = Segment::new(vips, &[&[], &[0]]);
+    segment.cut = true;
+    segment.want(0, vips);
+    segment.want(1, vips);
+    segment.pass(60_000 * MS);
+    assert_eq!(segment.answer(vip(0)), [0, 1]);
+    let questions = |sent: &&Sent| sent.from == 1 && sent.frame.destination == mac(0);
+    let asked = segment.sent.iter().filter(questions).count();
+    assert!((2300..=2450).contains(&asked), "{asked} questions in a minute");
+    let healed = segment.now;
+    segment.cut = false;
+    segment.pass(50 * MS);
+    for n in 0..vips {
+        assert_eq!(segment.answer(vip(n)), [0], "address {n}");
+    }
+    let most = segment.sent.iter().filter(questions).filter(|sent| sent.at >= healed).count();
+    assert!(most <= 2 * vips + 20, "{most} frames: for each address a question and a last word");
+    // the winner announces every one of them, in its pace
+    segment.pass(2000 * MS);
+    for n in [0, 1, vips / 2, vips - 1] {
+        assert!(!segment.announced(0, vip(n), healed).is_empty(), "address {n}");
+    }
+    // after ten minutes, one that is away is rather dead
+    let mut segment = Segment::new(1, &[&[], &[0]]);
+    segment.cut = true;
+    segment.want(1, 1);
+    segment.pass(601_000 * MS);
+    let long = segment.now;
+    segment.pass(60_000 * MS);
+    let asked = segment.sent.iter().filter(questions).filter(|sent| sent.at >= long).count();
+    assert!((55..=65).contains(&asked), "{asked} questions in a minute");
+}
+
+/// A node that is back may have been on the other side of a cut: everything is announced again.
+#[test]
+fn everything_is_announced_again_when_a_node_is_back() {
+    let mut segment = Segment::new(2, &[&[]]);
+    let nobody = BTreeSet::new();
+    let follow = |segment: &mut Segment, live: &[usize]| {
+        let now = segment.at();
+        segment.nodes[0].follow(now, &rivals(0, &nobody, 2, live));
+    };
+    follow(&mut segment, &[0, 1, 2]);
+    segment.want(0, 2);
+    segment.pass(30_000 * MS);
+    for (live, again) in [(&[0, 1][..], false), (&[0, 1], false), (&[0, 1, 2], true), (&[0, 2], false)] {
+        let from = segment.now;
+        follow(&mut segment, live);
+        segment.pass(MS);
+        for ip in [vip(0), vip(1)] {
+            assert_eq!(!segment.announced(0, ip, from).is_empty(), again, "{live:?}");
+        }
+        segment.pass(14_000 * MS);
+    }
+}
+
+/// An address on two interfaces, conceded on one: it is answered for on the other still.
+#[test]
+fn conceding_is_by_interface() {
+    let (now, eth1) = (origin(), IfIndex(3));
+    let mut responder = Responder::default();
+    let owners = [name(0)].into();
+    responder.follow(now, &rivals(1, &owners, 1, &[]));
+    let link = |name: &str, last| Link {
+        name: name.into(),
+        mac: Some(Mac([2, 0, 0, 0, 0, last])),
+        up: true,
+        enslaved: false,
+        broadcast: true,
+        carrier_changes: 0,
+    };
+    let links: Links = [(ETH0, link("eth0", 1)), (eth1, link("eth1", 2))].into();
+    responder.set(now, &[(vip(0), Interfaces::All)].into(), &links);
+    assert_eq!(responder.contest(now, ETH0, vip(0), mac(0)).0, Outcome::Concede);
+    assert!(!responder.claims()[&vip(0)].conceded, "not everywhere");
+    assert_eq!(responder.contest(now, eth1, vip(0), mac(0)).0, Outcome::Concede);
+    assert!(responder.claims()[&vip(0)].conceded);
+    assert_eq!(responder.contest(now, IfIndex(9), vip(0), mac(0)).0, Outcome::Known, "not ours there");
+    // an interface that flaps begins anew
+    let flapped: Links =
+        [(ETH0, Link { carrier_changes: 2, ..link("eth0", 1) }), (eth1, link("eth1", 2))].into();
+    responder.set(now, &[(vip(0), Interfaces::All)].into(), &flapped);
+    assert!(!responder.claims()[&vip(0)].conceded);
+}
