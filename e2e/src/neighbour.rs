@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::Range,
     time::Duration,
 };
 
@@ -135,6 +136,19 @@ pub fn doubled(claims: &[Claim], ip: IpAddr, since: Duration) -> Duration {
         }
     }
     most
+}
+
+/// The longest time in this one in which nobody answered for `ip`. Somebody asks all the while, and the time is longer
+/// than from question to question.
+#[must_use]
+pub fn silence(claims: &[Claim], ip: IpAddr, time: Range<Duration>) -> Duration {
+    let answers = claims.iter().filter(|claim| claim.ip == ip && claim.answer && time.contains(&claim.at));
+    let (mut last, mut longest) = (time.start, Duration::ZERO);
+    for at in answers.map(|claim| claim.at).chain([time.end]) {
+        longest = longest.max(at.saturating_sub(last));
+        last = at;
+    }
+    longest
 }
 
 /// Every claim in these frames.
@@ -270,6 +284,11 @@ mod tests {
         assert_eq!(doubled(&all, ip, Duration::ZERO), Duration::from_millis(3), "from 5 to 8");
         assert_eq!(doubled(&all, ip, Duration::from_millis(9)), Duration::ZERO);
         assert_eq!(doubled(&all, "192.0.2.8".parse().unwrap(), Duration::ZERO), Duration::ZERO);
+        let silent = |from, to| silence(&all, ip, Duration::from_millis(from)..Duration::from_millis(to));
+        assert_eq!(
+            [silent(0, 13), silent(8, 13), silent(9, 30), silent(13, 30)].map(|t| t.as_millis()),
+            [4, 4, 18, 17]
+        );
     }
 
     #[test]

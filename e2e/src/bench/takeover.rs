@@ -15,7 +15,7 @@ use crate::{
     flat::{Flat, Watch},
     lab::DEADLINE,
     load::{Load, Tally},
-    neighbour::{doubled, known},
+    neighbour::{doubled, known, silence},
     wait,
 };
 
@@ -72,15 +72,17 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
         healed.push(bench.heal(number)?);
     }
     say(&format!("two answered, after a heal  {healed}"));
-    let mut lost = Tally::default();
+    let (mut lost, mut silent) = (Tally::default(), Samples::default());
     for number in 0..options.handovers {
-        let (tally, faults) = bench.hand_over(number)?;
+        let (tally, faults, nobody) = bench.hand_over(number)?;
+        silent.push(nobody);
         lost.sent += tally.sent;
         lost.failed += tally.failed;
         for fault in faults {
             say(&format!("  hand-over {number}, {fault}"));
         }
     }
+    say(&format!("nobody answered, hand-over   {silent}"));
     say(&format!(
         "planned hand-overs          {} there and back, {} requests, {} lost",
         options.handovers, lost.sent, lost.failed
@@ -188,8 +190,9 @@ impl Bench {
         Ok(both)
     }
 
-    /// Ends the elected node's speaker in good order and starts it again; gives what became of the requests meanwhile.
-    fn hand_over(&mut self, number: usize) -> Result<(Tally, Vec<String>)> {
+    /// Ends the elected node's speaker in good order and starts it again; gives what became of the requests meanwhile,
+    /// and how long another client, which asks all the while, got no answer at most.
+    fn hand_over(&mut self, number: usize) -> Result<(Tally, Vec<String>, Duration)> {
         let (ips, first, second) = self.case(number)?;
         let ip = ips[0];
         let load = Load::start(&self.lab.fabric.client, ip, REQUEST)?;
@@ -201,14 +204,19 @@ impl Bench {
             .with_context(|| lab.logs())
         };
         knows(&self.lab, &first)?;
-        let start = wait::now();
+        // at a distance: what is answered to the user's own machine would tell it where the address is
+        let watch = self.lab.watch(true, &[ip], PAUSE)?;
+        self.settled(&watch, &[ip], &first)?;
+        let (start, since) = (wait::now(), wait::since_epoch()?);
         self.lab.stop_speaker(&first.name)?;
         knows(&self.lab, &second)?;
         self.lab.start_speaker(&first.name)?;
         knows(&self.lab, &first)?;
         // requests that are late are a part of it
         wait::pass(QUIET);
-        load.tally(&(start..wait::now()))
+        let end = wait::since_epoch()?;
+        let (tally, faults) = load.tally(&(start..wait::now()))?;
+        Ok((tally, faults, silence(&watch.claims()?, ip, since..end)))
     }
 }
 

@@ -19,8 +19,9 @@ use ferrolb_e2e::{
 const COUNT: u8 = 250;
 const BLOCKS: u8 = 4;
 
-/// Until the last of them is announced.
-const ALL: Duration = Duration::from_millis(2500);
+/// Until the last of them is announced. The pace alone, 4,000 frames a second from each of two nodes, takes a quarter of
+/// a second; a machine with more to do than processors stretches that.
+const ALL: Duration = Duration::from_secs(4);
 
 fn ip(block: u8, number: u8) -> IpAddr {
     Ipv4Addr::new(172, 30, 100 + block, number).into()
@@ -65,18 +66,21 @@ fn a_thousand_addresses_move_at_once() -> Result<()> {
     })
     .with_context(|| lab.logs())?;
     let moved = announced(&|node| node != "n1", at)?;
-    let (first, last) = (moved.values().min().copied(), moved.values().max().copied());
-    let after = |time: Option<Duration>| time.unwrap_or_default().saturating_sub(at);
-    eprintln!(
-        "{wanted} addresses: the first announced after {:?}, the last after {:?}",
-        after(first),
-        after(last)
-    );
-    assert!(after(last) < ALL, "the last after {:?}", after(last));
+    let after = |time: Option<&Duration>| time.copied().unwrap_or_default().saturating_sub(at);
+    for name in lab.names() {
+        let by = announced(&|node| node == name, at)?;
+        let (first, last) = (after(by.values().min()), after(by.values().max()));
+        eprintln!(
+            "{name} announced {} addresses, the first after {first:?}, the last after {last:?}",
+            by.len()
+        );
+    }
+    let last = after(moved.values().max());
+    assert!(last < ALL, "the last after {last:?}");
     // each by one node only
     let claims = claims(&capture.frames()?);
     let mut by: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
-    for claim in claims.iter().filter(|claim| claim.at > at + ALL || claim.at > after(last) + at) {
+    for claim in claims.iter().filter(|claim| claim.at > at + last) {
         by.entry(claim.ip).or_default().insert(&claim.mac);
     }
     assert!(by.values().all(|macs| macs.len() == 1), "{by:?}");

@@ -34,27 +34,33 @@ pub(super) struct Object {
 
 /// The documents of a file. An empty one is one too, so that the others keep their numbers.
 pub(super) fn documents(text: &str) -> Vec<Document> {
-    split(text).iter().map(|text| document(text)).collect()
+    split(text).iter().map(document).collect()
 }
 
-/// The texts between the lines `---`, each with as many empty lines before it as were before it in the file: a
-/// parser's complaint then names the line of the file.
-fn split(text: &str) -> Vec<String> {
+/// The text of one document.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    /// Lines of the file before it.
+    above: usize,
+    text: String,
+}
+
+/// The texts between the lines `---`.
+fn split(text: &str) -> Vec<Part> {
     let mut documents = Vec::new();
-    let mut current = String::new();
+    let mut current = Part::default();
     for (above, line) in text.lines().enumerate() {
         let rest = line.strip_prefix("---").filter(|rest| rest.is_empty() || rest.starts_with([' ', '\t']));
         match rest {
             Some(rest) => {
-                documents.push(std::mem::replace(&mut current, "\n".repeat(above)));
-                current.push_str(rest);
+                documents.push(std::mem::replace(&mut current, Part { above, text: rest.to_owned() }));
             }
-            None => current.push_str(line),
+            None => current.text.push_str(line),
         }
-        current.push('\n');
+        current.text.push('\n');
     }
     documents.push(current);
-    if documents.first().is_some_and(|first| first.lines().all(is_idle)) && documents.len() > 1 {
+    if documents.first().is_some_and(|first| first.text.lines().all(is_idle)) && documents.len() > 1 {
         documents.remove(0);
     }
     documents
@@ -66,18 +72,21 @@ fn is_idle(line: &str) -> bool {
     line.is_empty() || line.starts_with('#') || line.starts_with('%')
 }
 
-fn document(text: &str) -> Document {
-    if text.lines().all(is_idle) {
+fn document(part: &Part) -> Document {
+    if part.text.lines().all(is_idle) {
         return Document { objects: Ok(Vec::new()), refused: Vec::new() };
     }
     // Or a Service named y would be named true, and the zone of Norway false.
-    let options = serde_saphyr::options! { strict_booleans: true };
-    let value: Value = match serde_saphyr::from_str_with_options(text, options) {
+    let parse = |text: &str| {
+        let options = serde_saphyr::options! { strict_booleans: true };
+        serde_saphyr::from_str_with_options::<Value>(text, options)
+            .map_err(|fault| fault.without_snippet().to_string())
+    };
+    // With as many empty lines before it as it has before it in the file, a complaint names the line of the file.
+    let in_place = || parse(&("\n".repeat(part.above) + &part.text));
+    let value = match parse(&part.text).or_else(|_| in_place()) {
         Ok(value) => value,
-        Err(fault) => {
-            let why = fault.without_snippet().to_string();
-            return Document { objects: Err(why), refused: Vec::new() };
-        }
+        Err(why) => return Document { objects: Err(why), refused: Vec::new() },
     };
     let (mut objects, mut refused) = (Vec::new(), Vec::new());
     take(value, &mut objects, &mut refused);
@@ -214,6 +223,20 @@ mod tests {
     fn names(document: &Document) -> Vec<String> {
         let objects = document.objects.as_ref().unwrap();
         objects.iter().map(|object| format!("{} {}", object.kind, object.name)).collect()
+    }
+
+    /// Thousands of documents are no larger than their file, and a fault in the last still has its line in the file.
+    #[test]
+    fn a_document_does_not_grow_with_what_is_above_it() {
+        let one = "apiVersion: v1\nkind: Service\nmetadata: {name: a, namespace: b}\n---\n";
+        let text = one.repeat(1000) + "kind: [";
+        let parts = split(&text);
+        assert_eq!(parts.len(), 1001);
+        assert!(parts.iter().map(|part| part.text.len()).sum::<usize>() <= text.len() + 1);
+        let all = documents(&text);
+        assert_eq!(all[999].objects.as_ref().unwrap()[0].name, "a");
+        let why = all[1000].objects.as_ref().unwrap_err();
+        assert!(why.contains("4001"), "{why}");
     }
 
     #[test]
