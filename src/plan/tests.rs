@@ -521,7 +521,7 @@ fn balanced(nodes: &[&str], count: u8) -> Case {
         let key = ServiceKey::new("default", &format!("s{n:03}"));
         let service =
             Service { ingress: vec![Ingress::Ip(format!("10.0.1.{n}").as_str().into())], ..template.clone() };
-        case.world.services.insert(key.clone(), service);
+        case.world.services.insert(key.clone(), Box::new(service));
         case.world.slices.insert((key, "s-1".into()), slice.clone());
     }
     case
