@@ -12,6 +12,7 @@ pub mod k8s;
 pub mod l2;
 pub mod link;
 pub mod members;
+pub mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod settings;

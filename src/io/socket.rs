@@ -1,4 +1,4 @@
-//! Raw sockets, and the one capability that they need: the only `unsafe` of the program.
+//! Raw sockets, and the one capability that they need.
 //!
 //! Two packet sockets see the ARP and the neighbour discovery of every interface, present or to come, and a filter
 //! in the kernel keeps everything else away; group memberships hang on plain UDP sockets. After [`Sockets::open`]

@@ -4,6 +4,7 @@ use crate::io::{
     alone::Claim,
     http::healthy,
     l2::{Sockets, give_up_capabilities},
+    memory::keep_little,
     settings::{self, Stop, Surroundings},
     telemetry,
 };
@@ -20,6 +21,7 @@ const THREADS: usize = 1;
 /// The controller, from its arguments to its exit code.
 #[must_use]
 pub fn controller() -> ExitCode {
+    keep_little();
     match settings::Controller::read(&Surroundings::of_process()) {
         Err(why) => stop(why),
         Ok(settings) => {
@@ -33,6 +35,7 @@ pub fn controller() -> ExitCode {
 /// capability is needed, and unless it is root none is left.
 #[must_use]
 pub fn speaker() -> ExitCode {
+    keep_little();
     match settings::Speaker::read(&Surroundings::of_process()) {
         Err(why) => stop(why),
         Ok(settings) => {
