@@ -83,9 +83,6 @@ const ASK: Duration = Duration::from_millis(200);
 /// Until one that does not seem to know is reminded of what it has.
 const REMIND: Duration = Duration::from_millis(20);
 
-/// The least number of reminders: one of many at once can get lost.
-const REMINDERS: u32 = 2;
-
 /// Questions without an answer before the address is taken back.
 const UNANSWERED: u32 = 3;
 
@@ -118,9 +115,7 @@ struct Conceded {
     ask: Instant,
     pause: Duration,
     unanswered: u32,
-    /// How often it was reminded.
-    reminders: u32,
-    /// Whether it has said so to all since; what it said before may have been heard here alone.
+    /// Whether it has said so to all.
     announced: bool,
 }
 
@@ -217,7 +212,7 @@ impl Fence {
         if let Some(conceded) = self.conceded.get_mut(&place) {
             if node == Some(&conceded.to) {
                 conceded.at = by;
-                conceded.announced |= loud && conceded.reminders >= REMINDERS;
+                conceded.announced |= loud;
                 if conceded.unanswered > 0 {
                     conceded.unanswered = 0;
                     conceded.pause = (conceded.pause * 2).min(ASK_MAX);
@@ -242,7 +237,7 @@ impl Fence {
             *rounds = Rounds { count: rounds.count.saturating_add(1), last: now };
         }
         if concede {
-            let ask = now + if live { ASK } else { REMIND };
+            let ask = now + if loud || live { ASK } else { REMIND };
             let conceded = Conceded {
                 to: node.clone(),
                 at: by,
@@ -250,8 +245,7 @@ impl Fence {
                 ask,
                 pause: ASK,
                 unanswered: 0,
-                reminders: 0,
-                announced: live,
+                announced: loud || live,
             };
             self.conceded.insert(place, conceded);
             self.questions.insert((ask, place));
@@ -292,7 +286,6 @@ impl Fence {
         }
         conceded.unanswered = conceded.unanswered.saturating_add(1);
         let (station, announced) = (conceded.at, conceded.announced);
-        conceded.reminders = conceded.reminders.saturating_add(u32::from(!announced));
         self.ask_at(place, now + ASK);
         Some(if announced { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
     }
