@@ -1,6 +1,7 @@
 //! How long it takes from a Service to a route, beside the floor that FRR sets.
 //!
-//! One run measures both, one sample at a time, with a small and a large number of other Services:
+//! One run measures both, one sample at a time, with 100, 1,000 and the large number of other Services, when nothing
+//! more follows from those (their status and their events are written):
 //! - announce: a Service is written to the API server (the clock starts before the request leaves) → the router's
 //!   kernel has its route. The address is allocated on the way, its EndpointSlice is there already.
 //! - floor: one `network` line is written by hand to the node's bgpd → the router's kernel has its route.
@@ -41,9 +42,8 @@ use crate::{
     wait,
 };
 
-/// How many Services a latency is also measured at, and memory is also read at.
-const FEW: usize = 100;
-const MEMORY_AT: usize = 1000;
+/// How many Services it is also measured at.
+const ALSO_AT: [usize; 2] = [100, 1000];
 
 /// The pool; the floor's own addresses are beside it.
 const POOL: &str = "10.128.0.0/16";
@@ -56,7 +56,10 @@ const LISTENER_ASN: u32 = 64600;
 const MOST_PEERS: u8 = 52;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const LONG: Duration = Duration::from_secs(600);
+const LONG: Duration = Duration::from_secs(1200);
+
+/// As long without an event there is none left to write: they come every 50 ms.
+const EVENTS_OVER: Duration = Duration::from_secs(2);
 
 /// What to measure.
 #[derive(Clone, Copy, Debug)]
@@ -110,32 +113,27 @@ struct Latencies {
 /// # Errors
 /// When something does not start, or a route does not arrive.
 pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
-    if options.services < FEW || options.samples == 0 {
-        bail!("--services must be at least {FEW}, --samples at least 1");
+    let [few, _] = ALSO_AT;
+    if options.services < few || options.samples == 0 {
+        bail!("--services must be at least {few}, --samples at least 1");
     }
     if !(1..=MOST_PEERS).contains(&options.peers) || options.burst == 0 || options.idle == 0 {
         bail!("--peers must be 1 to {MOST_PEERS}, --burst and --idle at least 1");
     }
     let mut bench = Bench::start(&options)?;
-    let mut memory_few = None;
     let mut last = None;
     let mut have = 0;
-    let mut stages = vec![FEW, MEMORY_AT, options.services];
-    stages.retain(|stage| *stage <= options.services);
-    stages.dedup();
+    let mut stages = ALSO_AT.to_vec();
+    stages.retain(|stage| *stage < options.services);
+    stages.push(options.services);
     for stage in stages {
         let started = wait::now();
         bench.populate(have, stage)?;
         have = stage;
         say(&format!("{stage} Services announced after {:.1} s", started.elapsed().as_secs_f64()));
         let memory = bench.memory()?;
-        if stage == MEMORY_AT {
-            memory_few = Some(memory);
-        }
         say(&format!("  memory     controller {}   speaker {}", memory.0, memory.1));
-        if stage != FEW && stage != options.services {
-            continue;
-        }
+        bench.steady(have, options.peers)?;
         let logged = bench.speaker.log_text().len();
         let latencies = bench.latencies()?;
         say(&format!("  announce   {}", latencies.announce));
@@ -145,11 +143,9 @@ pub fn run(options: Options, say: &mut dyn FnMut(&str)) -> Result<()> {
         last = Some((latencies, bench.memory()?));
     }
     let (latencies, memory) = last.context("nothing was measured")?;
-    if let Some((controller, speaker)) = memory_few {
-        say(&format!("memory at {MEMORY_AT}: controller {controller}, speaker {speaker}"));
-    }
     say(&format!("memory at {have}: controller {}, speaker {}", memory.0, memory.1));
-    let idle = bench.idle(have, options.peers, options.idle)?;
+    bench.steady(have, options.peers)?;
+    let idle = bench.idle(options.idle)?;
     say(&format!("a steady minute costs the speaker {idle:.2} s of processor time"));
     let start = bench.restart(have)?;
     say(&format!("{have} routes {start:.2} s after FRR and the speaker were started from nothing"));
@@ -194,13 +190,25 @@ impl Bench {
         Ok(Self { speaker, controller, monitor, frr, _routers: routers, cluster, samples: options.samples })
     }
 
-    /// The processor time that the speaker takes in a minute in which nothing happens, in seconds. It begins when every
-    /// Service says which peers were told of it: that is the last thing that follows from a Service.
-    fn idle(&self, services: usize, peers: u8, seconds: u64) -> Result<f64> {
+    /// Waits until nothing more follows from the Services that there are: each says which peers were told of it, and the
+    /// events are written, of which controller and speaker write twenty a second each.
+    fn steady(&self, services: usize, peers: u8) -> Result<()> {
         self.speaker.wait_for(LONG, &format!("the status of {services} Services"), || {
             let told = async |client| population::told(&client, services, peers.into()).await;
             Ok(self.cluster.client(told)?.then_some(()))
         })?;
+        let mut last = (0, wait::now());
+        self.speaker.wait_for(LONG, "the last event", || {
+            let events = self.cluster.client(async |client| population::events(&client).await)?;
+            if events != last.0 {
+                last = (events, wait::now());
+            }
+            Ok((last.1.elapsed() > EVENTS_OVER).then_some(()))
+        })
+    }
+
+    /// The processor time that the speaker takes in a minute in which nothing happens, in seconds.
+    fn idle(&self, seconds: u64) -> Result<f64> {
         let (before, start) = (cpu::of(self.speaker.pid())?, wait::now());
         wait::pass(Duration::from_secs(seconds));
         let took = cpu::of(self.speaker.pid())?.saturating_sub(before);

@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, pin::pin, time::SystemTime};
 use anyhow::{Context as _, Result, anyhow, bail};
 use ferrolb::api::ServiceBGPStatus;
 use futures_util::TryStreamExt as _;
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Event, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, WatchEvent, WatchParams},
@@ -85,6 +88,14 @@ pub(super) async fn told(client: &Client, services: usize, peers: usize) -> Resu
             None => return Ok(seen == services),
         }
     }
+}
+
+/// How many events there are of Services.
+pub(super) async fn events(client: &Client) -> Result<usize> {
+    let api: Api<Event> = Api::namespaced(client.clone(), NAMESPACE);
+    let list = api.list_metadata(&ListParams::default().limit(1)).await.context("list events")?;
+    let rest = list.metadata.remaining_item_count.unwrap_or_default();
+    Ok(list.items.len() + usize::try_from(rest)?)
 }
 
 /// Writes the EndpointSlice of a Service.
