@@ -197,8 +197,9 @@ pub struct Session {
 /// Graceful restart with a neighbour (RFC 4724). Where several ask, the greatest counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GracefulRestart {
-    /// Not spoken of; never in a wanted model. BIRD would drop the routes of an FRR that died at once instead of after
-    /// two minutes, but refuse a node that comes back from a silence until its hold timer, and a minute more, are over.
+    /// Not spoken of: only by a user's raw line, or somebody's hand. BIRD drops the routes of an FRR that died at once
+    /// then, instead of after two minutes, but refuses a node that comes back from a silence until its hold timer, and a
+    /// minute more, are over.
     Off,
     /// FRR's own way: we keep the neighbour's routes while it restarts, and it may take a new session for the old one.
     #[default]
@@ -218,8 +219,8 @@ impl Session {
 pub struct Policy {
     /// Whether `ID-in` has its `deny 20`. It always has where we made it; others may add entries before.
     pub inbound: bool,
-    /// Whether FRR walks through `ID-in` entry by entry. Where it has gates it must: the shortcut of FRR 8.4 through
-    /// all prefix-lists of a map loses prefixes once a line of a list has gone.
+    /// Whether FRR walks through `ID-in` entry by entry, from a first one that decides nothing. Where it has gates it
+    /// must: the shortcut of FRR 8.4 through all prefix-lists of a map loses prefixes once a line of a list has gone.
     pub plain: bool,
     /// Entries of `ID-in` before that, by sequence number.
     pub gates: BTreeMap<u16, Gate>,
@@ -230,6 +231,8 @@ pub struct Policy {
 impl Policy {
     /// The sequence number of the `deny` that ends `ID-out`.
     pub const LAST: u16 = u16::MAX;
+    /// The sequence number of the entry in `ID-in` that decides nothing.
+    pub const FIRST: u16 = 1;
     /// The sequence number of the `deny` in `ID-in`, as MetalLB has it.
     pub const INBOUND: u16 = 20;
 }

@@ -4,10 +4,11 @@
 #
 # The Go module proxy is all that it fetches from.
 set -eu
+# shellcheck source=e2e/cluster/go.sh
+. "$(dirname "$0")/go.sh"
 
 release=v0.16.1
 sum=h1:iVtjCslcUFMOEvuNeAyW2ygZxyW+6YjnNcEuCTOZezc=
-cache=${FERROLB_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/ferrolb}
 built=$cache/metallb-$release
 
 if [ -d "$built" ]; then
@@ -15,14 +16,7 @@ if [ -d "$built" ]; then
     exit 0
 fi
 
-found=$(go env GOVERSION 2>/dev/null || true)
-go_minor=$(echo "$found" | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
-if [ "${go_minor:-0}" -lt 26 ]; then
-    echo "the cluster tests need Go >= 1.26 in PATH (found: ${found:-none}); see https://go.dev/doc/install" >&2
-    exit 1
-fi
-
-mkdir -p "$cache"
+need_go
 unfinished=$(mktemp -d "$cache/metallb-building.XXXXXX")
 trap 'rm -rf "$unfinished"' EXIT INT TERM
 echo "building MetalLB $release for the test of moving from it (some minutes the first time)" >&2

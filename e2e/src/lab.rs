@@ -186,6 +186,20 @@ impl Lab {
     /// # Errors
     /// When its binary is missing or it does not become ready.
     pub fn start_speaker(&mut self, name: &str) -> Result<()> {
+        self.start_speaker_as(name, |spawn| spawn)
+    }
+
+    /// Tells the speaker of a node to end, as its Pod's supervisor would, and starts it again as `with` has it.
+    ///
+    /// # Errors
+    /// When it does not end by itself, or as [`Self::start_speaker`].
+    pub fn restart_speaker(&mut self, name: &str, with: impl FnOnce(Spawn) -> Spawn) -> Result<()> {
+        let machine = self.machines.get_mut(name).context("a node without a machine")?;
+        machine.speaker.take().with_context(|| format!("{name} has no speaker running"))?.stop()?;
+        self.start_speaker_as(name, with)
+    }
+
+    fn start_speaker_as(&mut self, name: &str, with: impl FnOnce(Spawn) -> Spawn) -> Result<()> {
         let node = self.fabric.node(name)?;
         let machine = self.machines.get_mut(name).context("a node without a machine")?;
         let frr = machine.frr.as_ref().with_context(|| format!("{name} has no FRR running"))?;
@@ -196,7 +210,7 @@ impl Lab {
             .arg("--frr-conf")
             .arg(frr.conf())
             .log(self.fabric.warden.make_dir(name)?.join("speaker.log"));
-        let process = spawn.start(&self.fabric.warden)?;
+        let process = with(spawn).start(&self.fabric.warden)?;
         ready(&process, &node.net)?;
         machine.speaker = Some(process);
         Ok(())

@@ -17,7 +17,7 @@ use ferrolb_e2e::{
 };
 use serde_json::Value;
 
-/// A session that goes is seen within a second; the rest is for the scrape and a busy machine.
+/// A session that goes or comes is seen within a second; the rest is for the scrape and a busy machine.
 const SEEN: Duration = Duration::from_millis(1500);
 
 #[test]
@@ -67,6 +67,9 @@ fn what_is_said_is_what_frr_has_done() -> Result<()> {
         Ok(text.contains("lastReloadResult: \"success\"") && text.contains("router bgp"))
     })?;
 
+    // the router ends its sessions, and takes them up again
+    sessions_that_come_are_seen(&lab, &tor)?;
+
     // the router dies
     let before = lab.speaker_log("n1")?.len();
     let start = wait::now();
@@ -96,6 +99,28 @@ fn what_frr_holds_back_is_not_said_to_be_told() -> Result<()> {
     ))?;
     peers(&lab, "held", &["bird-v4", "bird-v6", "tor-v6"])?;
     peers(&lab, "sent", &all)
+}
+
+/// A session that comes up is in the metrics within a second of the moment at which the router has it, time and again.
+fn sessions_that_come_are_seen(lab: &Lab, tor: &impl Fn(&[String]) -> Result<String>) -> Result<()> {
+    let [v4, _] = neighbours(lab.fabric.node("n1")?);
+    let router = Segment::Tor.v4(1);
+    for _ in 0..3 {
+        tor(&[format!("neighbor {v4} shutdown")])?;
+        let is = |up: u8| {
+            let line = format!("metallb_bgp_session_up{{peer=\"{router}:179\",vrf=\"default\"}} {up}");
+            Ok::<_, anyhow::Error>(metrics(lab)?.lines().any(|found| found == line))
+        };
+        wait::until_true(DEADLINE, "the session to be down in the metrics", || is(0))?;
+        tor(&[format!("no neighbor {v4} shutdown")])?;
+        let up = || Ok(lab.tor.session(v4.into())?.is_some_and(|session| session.established));
+        wait::until_true(DEADLINE, "the session to be up at the router", up)?;
+        let start = wait::now();
+        wait::until_true(DEADLINE, "the session to be up in the metrics", || is(1))?;
+        println!("up in the metrics after {:.2?}", start.elapsed());
+        ensure!(start.elapsed() < SEEN, "{:?}", start.elapsed());
+    }
+    Ok(())
 }
 
 /// Waits until the file names exactly these peers for a Service; no line at all for none.

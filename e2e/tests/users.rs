@@ -12,7 +12,7 @@ use ferrolb::{
     io::frr::{Paths, Report, drive},
 };
 use ferrolb_e2e::{
-    frr::{Frr, Listens},
+    frr::{Frr, Listens, Setup, Version},
     netns::Net,
     wait,
     warden::Warden,
@@ -65,15 +65,25 @@ fn model(receive: &Value) -> Result<Model> {
     Ok(merged.model)
 }
 
-/// Only what is accepted comes in, and never what is blocked; more of it comes, and less, without a new session. A tag
-/// of ours does not come back from outside. The neighbour is told the next hop of the user.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn routes_come_in_as_users_say() -> Result<()> {
+    routes_come_in(Version::Own).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_come_in_as_users_say_in_frr_10() -> Result<()> {
+    routes_come_in(Version::Ten).await
+}
+
+/// Only what is accepted comes in, and never what is blocked; more of it comes, and less, without a new session. A tag
+/// of ours does not come back from outside. The neighbour is told the next hop of the user.
+async fn routes_come_in(version: Version) -> Result<()> {
     let warden = Warden::start()?;
     let (node, outside) = (Net::create(&warden, "node")?, Net::create(&warden, "outside")?);
     node.cable("up", &["10.7.0.1/24"], &outside, "down", &["10.7.0.2/24"])?;
     let router = Frr::start(&warden, &outside, Listens::Yes, ROUTER)?;
-    let frr = Frr::start(&warden, &node, Listens::No, &frr::render(&Model::default())?)?;
+    let setup = Setup { version, listens: Listens::No, vrfs: &[] };
+    let frr = Frr::start_as(&setup, &warden, &node, &frr::render(&Model::default())?)?;
     let (desired, wanted) = watch::channel(None);
     let (sender, mut reports) = mpsc::channel(1000);
     let paths = Paths { vty_dir: frr.vty_dir().to_owned(), conf: frr.conf().to_owned() };
@@ -103,6 +113,10 @@ async fn routes_come_in_as_users_say() -> Result<()> {
                 let routes = table.get("routes").and_then(Value::as_object).context("no routes")?;
                 let heard = routes.keys().filter(|prefix| *prefix != "198.51.100.1/32").cloned();
                 Ok(heard.collect::<BTreeSet<_>>() == comes && routes.contains_key("198.51.100.1/32"))
+            })
+            .with_context(|| {
+                let show = ["show running-config bgpd", "show route-map 10.7.0.2-in", "show ip prefix-list", "show bgp ipv4 unicast json", "show bgp ipv4 unicast"];
+                show.map(|command| frr.vtysh(command).unwrap_or_default()).join("\n----\n")
             })
         })?;
         let neighbors: Value = serde_json::from_str(&frr.vtysh("show bgp neighbors 10.7.0.2 json")?)?;

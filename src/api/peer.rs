@@ -61,12 +61,7 @@ pub struct BGPPeerSpec {
     pub keepalive_time: Option<Duration>,
     /// How long to wait between attempts to connect: whole seconds, 1 to 65535.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-        ("duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
-         "connect time should be between 1 seconds to 65535"),
-        ("duration(self).getMilliseconds() % 1000 == 0",
-         "connect time should contain a whole number of seconds"),
-    ])))]
+    #[schemars(extend("x-kubernetes-validations" = schema::rules(&schema::CONNECT_TIME)))]
     pub connect_time: Option<Duration>,
     /// The BGP identifier of this side, written as an IPv4 address.
     #[serde(default, rename = "routerID", skip_serializing_if = "Option::is_none")]

@@ -45,6 +45,18 @@ macro_rules! optional {
 }
 pub(super) use optional;
 
+/// What a time between attempts to connect must be; `config` says the same.
+pub(super) const CONNECT_TIME: [(&str, &str); 2] = [
+    (
+        "duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
+        "connect time should be between 1 seconds to 65535",
+    ),
+    (
+        "duration(self).getMilliseconds() % 1000 == 0",
+        "connect time should contain a whole number of seconds",
+    ),
+];
+
 /// CEL rules, each with the message of its refusal.
 pub(super) fn rules(rules: &[(&str, &str)]) -> Value {
     rules.iter().map(|(rule, message)| json!({ "rule": rule, "message": message })).collect()

@@ -3,7 +3,7 @@
 //! The only place of these spellings: the file and the delta are made of the same lines. Options are keyed by the
 //! order in which they are sent.
 
-use super::{BfdProfile, ClassId, Entry, Gate, GracefulRestart, ListName, Range, Router, Session, afi, name};
+use super::{BfdProfile, ClassId, Entry, Gate, GracefulRestart, ListName, Policy, Range, Router, Session, afi, name};
 use crate::{
     config::{Community, Neighbor, RemoteAs},
     names::Word,
@@ -159,6 +159,12 @@ pub(super) const GUARD: &str = "bgp large-community-list expanded FERROLB-TAGS s
 /// What keeps FRR from shortcuts through an in-map.
 pub(super) fn plain(policy: &Word) -> String {
     format!("no route-map {policy}-in optimization")
+}
+
+/// The entry that a map without shortcuts begins with, and its line: it decides nothing. FRR 10 passes over the first
+/// entry of such a map, whatever that is.
+pub(super) fn first(policy: &Word) -> (String, &'static str) {
+    (format!("route-map {policy}-in permit {}", Policy::FIRST), "on-match next")
 }
 
 /// The lines of an entry of an in-map, the match first, so that it never matches everything.

@@ -4,7 +4,7 @@
 //! lines of a delta.
 
 use super::{ClassId, LogLevel, Model, Policy, line, policy_name, raw};
-use crate::net::Family;
+use crate::{names::Word, net::Family};
 use serde::Serialize;
 use std::fmt::Write;
 use tera::{Context, Tera};
@@ -88,19 +88,25 @@ struct NamedLines {
     lines: Vec<String>,
 }
 
+/// The entries of an in-map before its `deny`.
+fn gates(name: &Word, policy: &Policy) -> Vec<NamedLines> {
+    let first = policy.plain.then(|| {
+        let (head, line) = line::first(name);
+        NamedLines { name: head, lines: vec![line.to_owned()] }
+    });
+    let gates = policy.gates.iter().map(|(place, gate)| NamedLines {
+        name: line::gate_head(name, *place, gate),
+        lines: line::gate(gate),
+    });
+    first.into_iter().chain(gates).collect()
+}
+
 impl Page {
     fn of(model: &Model) -> Self {
         let policies = model.policies.iter().map(|(name, policy)| PolicyBlock {
             name: name.to_string(),
             plain: if policy.plain { line::plain(name) } else { String::new() },
-            gates: policy
-                .gates
-                .iter()
-                .map(|(place, gate)| NamedLines {
-                    name: line::gate_head(name, *place, gate),
-                    lines: line::gate(gate),
-                })
-                .collect(),
+            gates: gates(name, policy),
             inbound: Policy::INBOUND,
             entries: policy
                 .entries

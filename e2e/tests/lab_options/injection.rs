@@ -34,7 +34,7 @@ fn texts() -> Vec<String> {
 }
 
 /// The fields, with the object that has them; `TEXT` is where the text goes.
-const FIELDS: [(&str, &str, &str, &str); 22] = [
+const FIELDS: [(&str, &str, &str, &str); 29] = [
     (
         "BGPPeer",
         "metallb.io/v1beta2",
@@ -153,6 +153,48 @@ const FIELDS: [(&str, &str, &str, &str); 22] = [
         "spec.bgp.routers[0].neighbors[0].toAdvertise.withCommunity[0].community",
         "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.67, toAdvertise: {withCommunity: [{community: TEXT, prefixes: []}]}}]}]}}",
     ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].connectTime",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, connectTime: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].toAdvertise.nextHop.ipv4",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.66, toAdvertise: {nextHop: {ipv4: TEXT}}}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].toReceive.allowed.prefixes[0]",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.67, toReceive: {allowed: {prefixes: [{prefix: TEXT}]}}}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].neighbors[0].toAdvertise.allowed.prefixes[0]",
+        "{bgp: {routers: [{asn: 64512, neighbors: [{asn: 65000, address: 172.31.1.67, toAdvertise: {allowed: {prefixes: [TEXT]}}}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].imports[0].vrf",
+        "{bgp: {routers: [{asn: 64512, imports: [{vrf: TEXT}]}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].evpn.l2vnis[0].rd",
+        "{bgp: {routers: [{asn: 64512, evpn: {l2vnis: [{vni: 7, rd: TEXT}]}}]}}",
+    ),
+    (
+        "FRRConfiguration",
+        "frrk8s.metallb.io/v1beta1",
+        "spec.bgp.routers[0].evpn.l3vni.importRTs[0]",
+        "{bgp: {routers: [{asn: 64512, evpn: {l3vni: {vni: 7, advertisePrefixes: [unicast], importRTs: [TEXT]}}}]}}",
+    ),
 ];
 
 /// Every text in every field is a problem of its own object and names the field; FRR has nothing of any, and no session
@@ -165,15 +207,11 @@ fn no_text_becomes_a_line() -> Result<()> {
     for (number, (kind, version, field, spec)) in FIELDS.iter().enumerate() {
         let mut documents = Vec::new();
         for (index, text) in texts.iter().enumerate() {
-            // JSON leaves a character in that YAML does not have
-            let quoted = Value::from(text.as_str()).to_string().replace('\u{7f}', "\\u007f");
+            let quoted = quoted(text);
             let plain = format!("evil-{number}-{index}");
             let own = *field == "metadata.name";
             let name = if own { quoted.clone() } else { format!("\"{plain}\"") };
-            documents.push(format!(
-                "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {}\n",
-                spec.replace("TEXT", &quoted)
-            ));
+            documents.push(document(kind, version, &name, &spec.replace("TEXT", &quoted)));
             // an object without a usable name is called by its place
             let object = match own {
                 true => format!("File evil-{number}.yaml, document {}", index + 1),
@@ -182,6 +220,18 @@ fn no_text_becomes_a_line() -> Result<()> {
             expected.push((object, *field));
         }
         world.lab.manifests.put(&format!("evil-{number}"), &documents.join("---\n"))?;
+    }
+    for (index, text) in texts.iter().enumerate() {
+        let name = format!("evil-secret-{index}");
+        let peer = format!("{{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, passwordSecret: {{name: {name}}}}}");
+        let secret = format!(
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: metallb-system\n\
+             type: kubernetes.io/basic-auth\nstringData:\n  password: {}\n",
+            quoted(text)
+        );
+        let peer = document("BGPPeer", "metallb.io/v1beta2", &format!("{name:?}"), &peer);
+        world.lab.manifests.put(&name, &format!("{secret}---\n{peer}"))?;
+        expected.push((format!("BGPPeer {name}"), "spec.passwordSecret"));
     }
     for node in world.lab.names() {
         let mut missing = Vec::new();
@@ -215,4 +265,16 @@ fn no_text_becomes_a_line() -> Result<()> {
         }
     }
     world.undisturbed(&[])
+}
+
+/// Text as YAML has it in quotes.
+fn quoted(text: &str) -> String {
+    // JSON leaves a character in that YAML does not have
+    Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}
+
+fn document(kind: &str, version: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata:\n  name: {name}\n  namespace: metallb-system\nspec: {spec}\n"
+    )
 }

@@ -5,11 +5,14 @@
 mod advertisements;
 mod bfd;
 mod drift;
+mod eligible;
+mod flags;
 mod injection;
 mod peers;
 mod restart;
 mod secrets;
 mod sessions;
+mod states;
 mod users;
 mod wire;
 mod world;

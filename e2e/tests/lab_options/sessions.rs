@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     fabric::{NODE_ASN, Segment, TOR},
     lab::DEADLINE,
-    objects::Service,
+    objects::{self, Service},
     peer::{Neighbour, Restart},
     wait,
 };
@@ -200,6 +200,30 @@ fn a_router_id_is_the_vrfs() -> Result<()> {
     world.undisturbed(&others)?;
     // `tidy` takes it back, in the next test; here it may not matter to the VRF
     ensure!(in_vrf == ["red"], "{in_vrf:?}");
+    Ok(())
+}
+
+/// A node's sessions have the id of its annotation; without one, on a node that has no IPv4 address, one that is made of
+/// its name. A VRF whose peer names an id of its own keeps that, and its session.
+#[test]
+fn a_router_id_is_the_nodes() -> Result<()> {
+    let world = World::get()?;
+    let n1 = world.lab.fabric.node("n1")?;
+    let life = || Ok::<_, anyhow::Error>(world.seen("red", "n1")?.life);
+    let (red, own) = (life()?, objects::node(n1));
+    let annotated = own.replacen("  labels:\n", "  annotations: {ferrolb.io/router-id: 192.0.2.77}\n  labels:\n", 1);
+    let no_v4 = objects::node_at("n1", &[Segment::Lan.v6(n1.host()).into()]);
+    // CRC-32 of `n1`, the last octet first
+    for (node, id) in [(annotated, "192.0.2.77"), (no_v4, "236.84.121.235")] {
+        world.lab.manifests.put("node-n1", &node)?;
+        for standing in world.standing.iter().filter(|standing| standing.object.name != "red") {
+            world.wait_seen(standing.object.name, "n1", &format!("as {id}"), |seen| {
+                seen.established && seen.id == id.parse().ok()
+            })?;
+        }
+        ensure!(life()? == red, "the VRF's session was interrupted");
+        world.undisturbed(&["@n1"])?;
+    }
     Ok(())
 }
 

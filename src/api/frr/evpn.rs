@@ -28,18 +28,9 @@ pub struct FRRL2Vni {
     /// Its number.
     #[schemars(schema_with = "vni")]
     pub vni: i32,
-    /// Route distinguisher.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    #[schemars(schema_with = "distinguisher")]
-    pub rd: String,
-    /// Route targets that are imported.
-    #[serde(default, rename = "importRTs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "import_targets")]
-    pub import_rts: Vec<String>,
-    /// Route targets that are exported.
-    #[serde(default, rename = "exportRTs", skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "export_targets")]
-    pub export_rts: Vec<String>,
+    /// How its routes are told apart.
+    #[serde(flatten)]
+    pub marks: FRRRouteMarks,
 }
 
 /// An L3 VNI.
@@ -48,6 +39,18 @@ pub struct FRRL3Vni {
     /// Its number.
     #[schemars(schema_with = "vni")]
     pub vni: i32,
+    /// How its routes are told apart.
+    #[serde(flatten)]
+    pub marks: FRRRouteMarks,
+    /// What is advertised.
+    #[serde(rename = "advertisePrefixes")]
+    #[schemars(length(min = 1, max = 1))]
+    pub advertise_prefixes: Vec<FRRAdvertisePrefixes>,
+}
+
+/// How the routes of a VNI are told apart from others.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct FRRRouteMarks {
     /// Route distinguisher.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "distinguisher")]
@@ -60,10 +63,6 @@ pub struct FRRL3Vni {
     #[serde(default, rename = "exportRTs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "export_targets")]
     pub export_rts: Vec<String>,
-    /// What is advertised.
-    #[serde(rename = "advertisePrefixes")]
-    #[schemars(length(min = 1, max = 1))]
-    pub advertise_prefixes: Vec<FRRAdvertisePrefixes>,
 }
 
 /// Whether local VNIs are advertised.

@@ -43,12 +43,7 @@ pub struct FRRNeighbor {
     pub keepalive_time: Option<Duration>,
     /// Time between attempts to connect, whole seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("x-kubernetes-validations" = schema::rules(&[
-        ("duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
-         "connect time should be between 1 seconds to 65535"),
-        ("duration(self).getMilliseconds() % 1000 == 0",
-         "connect time should contain a whole number of seconds"),
-    ])))]
+    #[schemars(extend("x-kubernetes-validations" = schema::rules(&schema::CONNECT_TIME)))]
     pub connect_time: Option<Duration>,
     /// Whether the neighbor is more than one hop away.
     #[serde(default, skip_serializing_if = "is_default", rename = "ebgpMultiHop")]

@@ -30,7 +30,13 @@ pub(super) fn open(from: &Policies, to: &Policies, steps: &mut Vec<Step>) -> Mov
             steps.push(Step::plain(vec![text], &subject));
         }
         if wanted.plain && !had.is_some_and(|had| had.plain) {
-            steps.push(Step::plain(vec![line::plain(name)], &subject));
+            let (first, line) = line::first(name);
+            let undo = Some(format!("no {first}"));
+            // somebody else's, or of an earlier version
+            let was = had.and_then(|had| had.gates.get(&Policy::FIRST));
+            let was = was.map(|was| format!("no {}", line::gate_head(name, Policy::FIRST, was)));
+            let lines = was.into_iter().chain([line::plain(name), first, line.to_owned()]).collect();
+            steps.push(Step { undo, ..Step::plain(lines, &subject) });
         }
         let gates = had.map(|had| &had.gates);
         for (place, gate) in &wanted.gates {
@@ -66,7 +72,7 @@ pub(super) fn close(from: &Policies, to: &Policies, moved: Moved, steps: &mut Ve
         let subject = Subject::Policy(name.clone());
         let Some(wanted) = to.get(name) else {
             let mut lines = vec![format!("no route-map {name}-out")];
-            lines.extend(had.plain.then(|| shortcut(name)));
+            lines.extend(had.plain.then(|| shortcut(name)).into_iter().flatten());
             let gates = had.gates.iter();
             lines.extend(gates.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))));
             if had.inbound {
@@ -76,9 +82,11 @@ pub(super) fn close(from: &Policies, to: &Policies, moved: Moved, steps: &mut Ve
             continue;
         };
         if had.plain && !wanted.plain {
-            steps.push(Step::plain(vec![shortcut(name)], &subject));
+            steps.push(Step::plain(shortcut(name).to_vec(), &subject));
         }
-        let shut = had.gates.iter().filter(|(place, _)| !wanted.gates.contains_key(*place));
+        // what was in the place of the first entry has gone before
+        let gone = |place: &u16| wanted.plain && *place == Policy::FIRST;
+        let shut = had.gates.iter().filter(|(place, _)| !wanted.gates.contains_key(*place) && !gone(place));
         let shut: Vec<_> =
             shut.map(|(place, gate)| format!("no {}", line::gate_head(name, *place, gate))).collect();
         if !shut.is_empty() {
@@ -110,8 +118,8 @@ fn put(name: &Word, place: u16, entry: &Entry) -> Step {
     Step { undo, ..Step::plain(lines, &Subject::Policy(name.clone())) }
 }
 
-fn shortcut(name: &Word) -> String {
-    format!("route-map {name}-in optimization")
+fn shortcut(name: &Word) -> [String; 2] {
+    [format!("no {}", line::first(name).0), format!("route-map {name}-in optimization")]
 }
 
 /// An entry of the in-map, in place of the one that was there.

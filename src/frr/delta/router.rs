@@ -3,7 +3,7 @@
 use super::{Daemon, Line, Step, Subject};
 use crate::{
     config::Neighbor,
-    frr::{Model, Router, Session, line, name, policy_name},
+    frr::{Model, Router, Session, line, policy_name},
     names::Word,
     net::Family,
 };
@@ -127,16 +127,13 @@ impl At<'_> {
             for (_, text) in had.iter().rev().filter(|(setting, _)| !options.contains_key(setting)) {
                 lines.push(self.about(neighbor, format!("no {text}")));
             }
-            // FRR 10 lets a session rest that BFD has ended, also when BFD is taken away from it; this line wakes it
+            // FRR 10 lets a session rest that BFD has ended, also when BFD is taken away from it; the line of the connect
+            // time, which every session that is wanted has, wakes it
             let unwatched =
                 [&had, &options].map(|all| all.contains_key(&line::Setting::Bfd)) == [true, false];
             let set = |setting, text| {
                 had.get(setting) != Some(text) || unwatched && *setting == line::Setting::ConnectTime
             };
-            if unwatched && session.connect_time.is_none() {
-                let name = name(neighbor);
-                late.push(self.about(neighbor, format!("no neighbor {name} timers connect")));
-            }
             for (setting, text) in options.iter().filter(|(setting, text)| set(setting, text)) {
                 let line = self.about(neighbor, text.clone());
                 match setting {

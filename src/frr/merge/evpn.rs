@@ -185,7 +185,7 @@ impl Vni {
 
 fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Option<AddressFamily> {
     let mut clean = true;
-    let mut vni = |number: i32, rd: &str, imports: &[String], exports: &[String], field: String| {
+    let mut vni = |number: i32, marks: &api::FRRRouteMarks, field: String| {
         let mut fault = |rest: &str, what: String| {
             faults.add(format!("{at}.evpn.{field}{rest}"), what);
             clean = false;
@@ -194,13 +194,13 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
             fault(".vni", format!("{number} is not in 1..16777215"));
         }
         let mut vni = Vni::default();
-        if !rd.is_empty() {
-            match target(rd, false) {
+        if !marks.rd.is_empty() {
+            match target(&marks.rd, false) {
                 Ok(rd) => vni.rd = Some(rd),
                 Err(what) => fault(".rd", what),
             }
         }
-        for (list, name, wildcard) in [(imports, "importRTs", true), (exports, "exportRTs", false)] {
+        for (list, name, wildcard) in [(&marks.import_rts, "importRTs", true), (&marks.export_rts, "exportRTs", false)] {
             for (i, text) in list.iter().enumerate() {
                 match target(text, wildcard) {
                     Ok(word) if wildcard => drop(vni.imports.insert(word)),
@@ -214,13 +214,13 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
     let mut l2 = BTreeMap::new();
     let mut twice = Vec::new();
     for (i, from) in from.l2vnis.iter().enumerate() {
-        let vni = vni(from.vni, &from.rd, &from.import_rts, &from.export_rts, format!("l2vnis[{i}]"));
+        let vni = vni(from.vni, &from.marks, format!("l2vnis[{i}]"));
         if l2.insert(from.vni, vni).is_some() {
             twice.push((format!("{at}.evpn.l2vnis[{i}].vni"), format!("duplicate VNI {}", from.vni)));
         }
     }
     let l3 = from.l3vni.as_ref().map(|from| {
-        (from.vni, vni(from.vni, &from.rd, &from.import_rts, &from.export_rts, "l3vni".to_owned()))
+        (from.vni, vni(from.vni, &from.marks, "l3vni".to_owned()))
     });
     for (field, what) in twice {
         clean = false;

@@ -25,7 +25,7 @@ pub(super) struct Hearing {
 
 /// Places in an in-map, before the one that ends it.
 const PLACES: [(bool, Family, u16); 4] =
-    [(false, Family::V4, 1), (false, Family::V6, 2), (true, Family::V4, 3), (true, Family::V6, 4)];
+    [(false, Family::V4, 2), (false, Family::V6, 3), (true, Family::V4, 4), (true, Family::V6, 5)];
 
 impl Hearing {
     /// What `from` says of it; `None` after a fault that would send traffic elsewhere than was meant.

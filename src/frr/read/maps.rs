@@ -128,7 +128,14 @@ impl Maps {
                 self.entries.remove(&inbound);
                 policy.inbound = true;
             }
-            policy.plain = self.plain.remove(&format!("{name}-in"));
+            // one without the other is not as we write it
+            let (first, line) = line::first(&name);
+            let map = format!("{name}-in");
+            if self.plain.contains(&map) && self.entries.get(&first).is_some_and(|lines| *lines == [line]) {
+                self.plain.remove(&map);
+                self.entries.remove(&first);
+                policy.plain = true;
+            }
             for permit in [false, true] {
                 let head = format!("route-map {name}-in {} ", if permit { "permit" } else { "deny" });
                 self.entries.retain(|other, lines| {
