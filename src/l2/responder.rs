@@ -48,6 +48,9 @@ struct Port {
     carrier_changes: u32,
 }
 
+/// Announcements that one call of [`Responder::due`] makes: an answer must not wait for more.
+const PORTION: usize = 64;
+
 /// All nodes on the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -67,6 +70,8 @@ impl Responder {
                 None => self.wanted.remove(&ip),
             };
         }
+        // what is conceded on one interface may be answered for on others
+        self.fence.revision += 1;
         self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
     }
 
@@ -86,7 +91,9 @@ impl Responder {
     /// Announcements whose turn has come; some tens at most, the others when [`Self::next_deadline`] says.
     pub fn due(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        while let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 }) {
+        while frames.len() < PORTION
+            && let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 })
+        {
             if let Some(port) = self.ports.get(&link) {
                 announce(ip, link, port.mac, None, &mut frames);
             }

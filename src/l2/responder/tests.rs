@@ -379,3 +379,18 @@ fn one_change_among_thousands_is_cheap() {
     let each = began.elapsed() / 20;
     assert!(each < Duration::from_millis(100), "{each:?} for one change among 20,000");
 }
+
+/// A thousand that come at once are announced in portions: whoever asks meanwhile does not wait for all of them.
+#[test]
+fn a_thousand_are_announced_at_once_and_in_portions() {
+    let (now, mut responder) = (origin(), Responder::default());
+    let all = (0..1000_u32).map(|n| (IpAddr::from((0x0a00_0000 + n).to_be_bytes()), Interfaces::All));
+    responder.set(now, &all.collect(), &[(ETH0, link("eth0", MAC0))].into());
+    let mut said = BTreeSet::new();
+    while responder.next_deadline().is_some_and(|at| at <= now) {
+        let frames = responder.due(now);
+        assert!((1..=65).contains(&frames.len()), "{} frames", frames.len());
+        said.extend(frames.iter().map(|frame| frame.ip));
+    }
+    assert_eq!(said.len(), 1000);
+}
