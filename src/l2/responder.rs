@@ -214,8 +214,14 @@ impl Responder {
         frame: &wire::Frame,
         solicitation: &Solicitation,
     ) -> Result<Frame, Reason> {
-        if self.own.contains(&frame.source) {
+        let by = solicitation.link_layer.unwrap_or(frame.source);
+        if self.own.contains(&frame.source) || self.own.contains(&by) {
             return Err(Reason::Own);
+        }
+        // it asks from there: neighbours learn from a question as from an advertisement
+        let claimed = IpAddr::V6(solicitation.source);
+        if self.holds((claimed, link)) {
+            return Err(Reason::ForeignClaim { ip: claimed, by });
         }
         let ip = IpAddr::V6(solicitation.target);
         let mac = self.answers(link, ip)?;
@@ -225,11 +231,8 @@ impl Responder {
         // RFC 4861 §7.2.4: who has no address yet is answered through all nodes, without S. The answer to a probe
         // for reachability need not know the asker's address from the option: the frame came from somewhere.
         let probe = solicitation.source.is_unspecified();
-        let (to, to_mac) = if probe {
-            (ALL_NODES, wire::multicast_mac(ALL_NODES))
-        } else {
-            (solicitation.source, solicitation.link_layer.unwrap_or(frame.source))
-        };
+        let (to, to_mac) =
+            if probe { (ALL_NODES, wire::multicast_mac(ALL_NODES)) } else { (solicitation.source, by) };
         let answer = advertisement(solicitation.target, to, mac, !probe);
         Ok(make(link, ip, mac, to_mac, Message::Advertisement(answer)))
     }

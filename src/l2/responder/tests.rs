@@ -178,6 +178,18 @@ fn neighbour_solicitations() {
             wire::Frame { source: MAC1, ..solicit(client, group, VIP6, None) },
             Err(Reason::Own),
         ),
+        (
+            "asked from ours",
+            ETH0,
+            solicit(VIP6, group, VIP6, Some(other)),
+            Err(Reason::ForeignClaim { ip: ip(VIP6), by: other }),
+        ),
+        (
+            "asked from ours, bare",
+            ETH0,
+            solicit(VIP6, "ff02::1:ff00:9", "2001:db8::9", None),
+            Err(Reason::ForeignClaim { ip: ip(VIP6), by: CLIENT }),
+        ),
         ("claimed", ETH0, advert(VIP6, Some(other)), Err(Reason::ForeignClaim { ip: ip(VIP6), by: other })),
         ("claimed, bare", ETH0, advert(VIP6, None), Err(Reason::ForeignClaim { ip: ip(VIP6), by: CLIENT })),
         ("our own advertisement", ETH0, advert(VIP6, Some(MAC1)), Err(Reason::Own)),
