@@ -9,6 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{bins, netns::Net, process::Running, warden::Warden};
 
+/// Bytes of a frame that are kept, and kilobytes for frames that are not written yet: 8,192 of them.
+const LONGEST: &str = "2000";
+const BUFFER: &str = "16384";
+
 /// A capture that runs until it is dropped.
 #[derive(Debug)]
 pub struct Capture {
@@ -39,8 +43,22 @@ impl Capture {
         let tcpdump = bins::tool("tcpdump")?;
         let process = net
             .command(&tcpdump.to_string_lossy())
-            // each frame is written at once; as root, so that it may write into our directory
-            .args(["-i", interface, "--immediate-mode", "-U", "-n", "-s", "0", "-Z", "root", "-w"])
+            // each frame is written at once; as root, so that it may write into our directory. The kernel's ring has
+            // slots of the longest frame: with no limit eight of them, and the ninth frame that comes at once is lost
+            .args([
+                "-i",
+                interface,
+                "--immediate-mode",
+                "-U",
+                "-n",
+                "-s",
+                LONGEST,
+                "-B",
+                BUFFER,
+                "-Z",
+                "root",
+            ])
+            .arg("-w")
             .arg(&file)
             .arg(filter)
             .log(log)

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     os::fd::AsRawFd as _,
     sync::{
         Arc,
@@ -20,14 +20,15 @@ use ferrolb::{
         l2::{Claims, Counters, Sockets, Wanted, drive_among},
         link::observe,
     },
-    l2::{Rivals, wire},
+    l2::Rivals,
     names::NodeName,
     net::{Interfaces, Mac},
 };
 use ferrolb_e2e::{
     capture::Capture,
-    neighbour::{self, claims},
+    neighbour::{self, Claim, claims, doubled},
     netns::Net,
+    raw::{Heard, Raw},
     wait,
     warden::Warden,
 };
@@ -57,15 +58,20 @@ struct Node {
 impl Node {
     /// Layer 2 in `net`, with nothing to answer for yet.
     fn new(net: Net) -> Result<Self> {
+        let sockets = net.enter(Sockets::open)?;
+        Self::on(net, sockets, &[])
+    }
+
+    /// Layer 2 in `net` by these sockets, which may have something to read.
+    fn on(net: Net, sockets: Sockets, ips: &[IpAddr]) -> Result<Self> {
         let mac = net.mac("lan")?.parse()?;
-        let (wanted, want) = watch::channel(Wanted::default());
+        let (wanted, want) = watch::channel(everywhere(ips));
         let (rivals, among) = watch::channel(Arc::new(Rivals::default()));
         let (claim, claims) = watch::channel(Claims::default());
         let counters = Arc::new(Counters::default());
         let (inside, counts) = (File::open(net.path())?, Arc::clone(&counters));
         let speaker = std::thread::spawn(move || {
             setns(inside, CloneFlags::CLONE_NEWNET)?;
-            let sockets = Sockets::open()?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let (links, follow) = observe().await?;
@@ -90,8 +96,7 @@ impl Node {
     }
 
     fn want(&self, ips: &[IpAddr]) -> Result<()> {
-        let all: BTreeMap<_, _> = ips.iter().map(|ip| (*ip, Interfaces::All)).collect();
-        self.wanted.as_ref().context("it has ended")?.send_replace(Arc::new(all));
+        self.wanted.as_ref().context("it has ended")?.send_replace(everywhere(ips));
         Ok(())
     }
 
@@ -104,6 +109,11 @@ impl Node {
         let speaker = self.speaker.take().context("it has ended")?;
         speaker.join().map_err(|_| anyhow!("it panicked"))?
     }
+}
+
+/// These, on every interface.
+fn everywhere(ips: &[IpAddr]) -> Wanted {
+    Arc::new(ips.iter().map(|ip| (*ip, Interfaces::All)).collect())
 }
 
 /// Node `a` and a client on one switch, node `b` on another; a cable between the switches.
@@ -136,18 +146,11 @@ impl Halves {
         Ok(Self { a, b, client, left, _right: right, warden })
     }
 
-    /// Asks for `VIP` all the time, every two milliseconds.
-    fn ask(&self) -> Result<Asker> {
+    /// Asks for these all the time, for each every two milliseconds.
+    fn ask(&self, ips: &[IpAddr]) -> Result<Asker> {
         let own: Mac = self.client.mac("lan")?.parse()?;
-        let request = wire::Arp {
-            operation: wire::Operation::Request,
-            sender_mac: own,
-            sender_ip: "192.0.2.9".parse()?,
-            target_mac: Mac::ZERO,
-            target_ip: VIP.parse()?,
-        };
-        let message = wire::Message::Arp(request);
-        let frame = wire::emit(&wire::Frame { destination: Mac::BROADCAST, source: own, message });
+        let from = ("192.0.2.9".parse()?, Ipv6Addr::UNSPECIFIED);
+        let frames: Vec<Vec<u8>> = ips.iter().map(|ip| neighbour::question(own.0, from, *ip)).collect();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = self.client.background(move || {
@@ -157,7 +160,10 @@ impl Halves {
                 .context("no lan")?;
             let wire = socket(AddressFamily::Packet, SockType::Raw, SockFlag::empty(), None)?;
             while !stopped.load(Ordering::Relaxed) {
-                sendto(wire.as_raw_fd(), &frame, &lan, MsgFlags::empty())?;
+                for frame in &frames {
+                    sendto(wire.as_raw_fd(), frame, &lan, MsgFlags::empty())?;
+                }
+                // the pace is what the answers are measured by: nothing is waited for
                 wait::pass(2 * MS);
             }
             Ok(())
@@ -196,7 +202,7 @@ impl Drop for Asker {
     }
 }
 
-/// When a station answered or announced, at the client.
+/// When a station answered or announced `VIP`, at the client.
 fn heard(capture: &Capture, mac: Mac, answer: bool) -> Result<Vec<Duration>> {
     let (vip, mac): (IpAddr, String) = (VIP.parse()?, mac.to_string());
     let all = claims(&capture.frames()?).into_iter();
@@ -215,7 +221,7 @@ fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Resu
     b.beside("b", a, "a", &ips, true);
     a.want(&ips)?;
     let capture = halves.capture()?;
-    let asker = halves.ask()?;
+    let asker = halves.ask(&ips)?;
     wait::until_true(SOON, "answers of a", || Ok(heard(&capture, a.mac, true)?.len() > 10))?;
     b.want(&ips)?;
     wait::until_true(SOON, "b to concede", || Ok(b.conceded() == 1))?;
@@ -245,25 +251,27 @@ fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Resu
     halves.end()
 }
 
-/// The network is cut, each half has its answer; it heals and nobody says so. The client gets two answers for less than
-/// 50 ms, a thousand addresses are in one hand again, and each of them is announced.
+/// The network is cut, each half has its answer; it heals and nobody says so. The client gets two answers for no more
+/// than 50 ms, whichever of a thousand addresses it asks for; they are in one hand again, and each of them is announced.
 #[test]
 fn two_answers_end_with_the_cut() -> Result<()> {
     const VIPS: u32 = 1000;
     let halves = Halves::new()?;
     let mut ips: Vec<IpAddr> = (1..VIPS).map(|n| IpAddr::from((0x0a01_0000 + n).to_be_bytes())).collect();
     ips.push(VIP.parse()?);
+    // the first and the last that they would come to in any order, and some between
+    let asked: Vec<IpAddr> = ips.iter().step_by(333).copied().collect();
+    assert!(asked.len() == 4 && asked.last() == ips.last());
     let (a, b) = (&halves.a, &halves.b);
     a.beside("a", b, "b", &ips, false);
     b.beside("b", a, "a", &ips, true);
-    let mut spans = Vec::new();
     for round in 0..3 {
         halves.cut()?;
         a.want(&ips)?;
         b.want(&ips)?;
         wait::until_true(SOON, "b to have them all again", || Ok(b.conceded() == 0))?;
         let capture = halves.capture()?;
-        let asker = halves.ask()?;
+        let asker = halves.ask(&asked)?;
         wait::until_true(SOON, "answers of a alone", || Ok(heard(&capture, a.mac, true)?.len() > 50))?;
         ensure!(heard(&capture, b.mac, true)?.is_empty(), "round {round}: b is not cut off");
         let healed = wait::since_epoch()?;
@@ -274,23 +282,16 @@ fn two_answers_end_with_the_cut() -> Result<()> {
             Ok(heard(&capture, a.mac, true)?.len() > so_far + 100)
         })?;
         drop(asker);
-        let two = heard(&capture, b.mac, true)?;
-        let span = match (two.first(), two.last()) {
-            (Some(first), Some(last)) => *last - *first,
-            _ => Duration::ZERO,
-        };
-        spans.push(span);
-        // but for what a capture on a busy machine misses
+        let mut announced = BTreeMap::new();
         wait::until_true(SOON, "the addresses to be announced by a", || {
             let all = claims(&capture.frames()?).into_iter();
-            let by_a: BTreeSet<IpAddr> = all
-                .filter(|claim| claim.at >= healed && !claim.answer && claim.mac == a.mac.to_string())
-                .map(|claim| claim.ip)
-                .collect();
+            for claim in all.filter(|it| it.at >= healed && !it.answer && it.mac == a.mac.to_string()) {
+                announced.entry(claim.ip).or_insert(claim.at - healed);
+            }
             let counts = a.counters.totals();
-            let missing: Vec<_> = ips.iter().filter(|ip| !by_a.contains(*ip)).collect();
+            let missing: Vec<_> = ips.iter().filter(|ip| !announced.contains_key(*ip)).collect();
             ensure!(
-                missing.len() * 100 <= ips.len(),
+                missing.is_empty(),
                 "{} are missing: {missing:?}; {} claims were heard, {} frames not taken",
                 missing.len(),
                 counts.claims_of_nodes,
@@ -298,12 +299,37 @@ fn two_answers_end_with_the_cut() -> Result<()> {
             );
             Ok(true)
         })?;
-        eprintln!("round {round}: {} answers of both for {span:?}", two.len());
+        let answers: Vec<Claim> = claims(&capture.frames()?).into_iter().filter(|it| it.answer).collect();
+        let doubled: Vec<Duration> = asked.iter().map(|ip| doubled(&answers, *ip, healed)).collect();
+        let last = announced.values().max();
+        eprintln!("round {round}: two answers for {doubled:?}, all announced after {last:?}");
+        assert!(doubled.iter().all(|both| *both <= 50 * MS), "round {round}: two answers for {doubled:?}");
     }
-    // a machine that has no time for us is no fault of ours
-    spans.sort();
-    assert!(spans.get(1).is_some_and(|median| *median < 50 * MS), "two answers for {spans:?}");
     halves.end()
+}
+
+/// Frames that come at once while nobody has the time to read, as from many nodes after a heal, are kept: some hundred
+/// more than a socket takes by itself.
+#[test]
+fn what_comes_at_once_is_not_lost() -> Result<()> {
+    const FRAMES: u64 = 450;
+    let warden = Warden::start()?;
+    let (net, client) = (Net::create(&warden, "a")?, Net::create(&warden, "client")?);
+    net.cable("lan", &["192.0.2.2/24"], &client, "lan", &["192.0.2.9/24"])?;
+    let (vip, sockets) = (VIP.parse()?, net.enter(Sockets::open)?);
+    client.enter(|| {
+        let raw = Raw::open("lan", Heard::Nothing)?;
+        let question = neighbour::question(raw.mac(), ("192.0.2.9".parse()?, Ipv6Addr::UNSPECIFIED), vip);
+        (0..FRAMES).try_for_each(|_| raw.send(&question))
+    })?;
+    let a = Node::on(net, sockets, &[vip])?;
+    let mut counted = 0;
+    wait::until_true(SOON, "every question to be read", || {
+        counted = a.counters.totals().by_ip.get(&vip).map_or(0, |counts| counts.requests_received);
+        Ok(counted == FRAMES)
+    })
+    .with_context(|| format!("{counted} of {FRAMES} were read"))?;
+    a.end()
 }
 
 /// RFC 5227: one announcement in ten seconds, and the address is kept; told after half a second.
@@ -331,6 +357,7 @@ fn a_stranger_does_not_get_the_address() -> Result<()> {
     while began.elapsed() < Duration::from_secs(8) {
         stranger()?;
         claimed += 1;
+        // from claim to claim, as somebody who insists
         wait::pass(250 * MS);
     }
     let announced = heard(&capture, a.mac, false)?.len() - 12;
@@ -341,7 +368,7 @@ fn a_stranger_does_not_get_the_address() -> Result<()> {
     assert_eq!(claim.by.to_string(), halves.client.mac("lan")?);
     let counts = a.counters.totals();
     assert_eq!((counts.claims_of_nodes, counts.claims_of_strangers), (0, 1));
-    let asker = halves.ask()?;
+    let asker = halves.ask(&ips)?;
     wait::until_true(SOON, "answers all the same", || Ok(heard(&capture, a.mac, true)?.len() > 10))?;
     drop(asker);
     halves.end()

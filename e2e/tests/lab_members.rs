@@ -24,9 +24,9 @@ const NOTICED: Duration = Duration::from_millis(700);
 /// How long the last answer may take.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Questions that two may answer. On an idle machine these are none to four, on a busy one as many as come until the
-/// second node has seen the change; were nobody to concede, it would be the hundred that are asked afterwards.
-const DOUBLE: usize = 60;
+/// Questions that two may answer: those that come until both have seen the change, which is in a file that each watches.
+/// One, as a rule; were nobody to concede, it would be the hundred that are asked afterwards.
+const DOUBLE: usize = 10;
 
 /// The client's host number.
 const CLIENT: u8 = 100;

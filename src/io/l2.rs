@@ -19,7 +19,7 @@ use std::{
     future,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
@@ -33,6 +33,9 @@ pub type Claims = Arc<BTreeMap<IpAddr, Claim>>;
 /// Frames read, or memberships changed, before the other events get their turn.
 const PORTION: usize = 64;
 
+/// What others claim is told so long after it has changed: a thousand claims are one piece of news.
+const TELL: Duration = Duration::from_millis(2);
+
 /// What the driver wakes up for.
 enum Event<'a> {
     /// A socket has frames.
@@ -45,6 +48,8 @@ enum Event<'a> {
     Due,
     /// Memberships are left to change.
     Memberships,
+    /// What others claim is to be told.
+    Tell,
 }
 
 /// Answers and announces until a sender of `wanted` or `links` is gone. Nothing is sent on ending: whoever takes an
@@ -88,6 +93,7 @@ pub async fn drive_among(
             changed = rivals.changed() => Event::Rivals(changed.is_ok()),
             () = until(driver.responder.next_deadline()) => Event::Due,
             () = future::ready(()), if !driver.memberships.is_empty() => Event::Memberships,
+            () = until(driver.tell_at) => Event::Tell,
         };
         match event {
             Event::Readable(ready) => driver.answer(ready)?,
@@ -98,8 +104,9 @@ pub async fn drive_among(
             Event::Changed(false) | Event::Rivals(false) => return Ok(()),
             Event::Due => driver.announce(),
             Event::Memberships => driver.change_memberships(),
+            Event::Tell => driver.tell(&claims),
         }
-        driver.tell(&claims);
+        driver.look();
     }
 }
 
@@ -111,6 +118,9 @@ struct Driver<'a> {
     /// Memberships to enter (`true`) and to leave.
     memberships: VecDeque<(bool, (IfIndex, Ipv6Addr))>,
     counters: Arc<Counters>,
+    /// When what others claim is told next, and what was told last.
+    tell_at: Option<Instant>,
+    told: u64,
     /// Interfaces that did not take the last frame, so that it is said once.
     failing: BTreeSet<IfIndex>,
     /// Interfaces that did not take a membership, likewise.
@@ -126,6 +136,8 @@ impl<'a> Driver<'a> {
             groups: Groups::default(),
             memberships: VecDeque::new(),
             counters,
+            tell_at: None,
+            told: 0,
             failing: BTreeSet::new(),
             unjoined: BTreeSet::new(),
         }
@@ -197,8 +209,16 @@ impl<'a> Driver<'a> {
         Some(is_node)
     }
 
+    /// Looks whether there is something to tell.
+    fn look(&mut self) {
+        if self.tell_at.is_none() && self.told != self.responder.revision() {
+            self.tell_at = Some(now() + TELL);
+        }
+    }
+
     /// Tells what others claim, if that is another than before.
-    fn tell(&self, claims: &watch::Sender<Claims>) {
+    fn tell(&mut self, claims: &watch::Sender<Claims>) {
+        (self.tell_at, self.told) = (None, self.responder.revision());
         claims.send_if_modified(|told| {
             let now = self.responder.claims();
             let news = **told != now;

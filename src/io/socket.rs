@@ -117,10 +117,16 @@ impl Packets {
 /// Longer than any frame that passes the filters in earnest; what does not fit is cut off, and then malformed.
 const FRAME: usize = 2048;
 
+/// Bytes of frames that wait to be read: when a network heals, nodes have a word for each of some thousand addresses,
+/// and the kernel counts more than half a kilobyte for each frame.
+const RECEIVE: usize = 4 << 20;
+
 fn packet_socket(protocol: u16, filter: &[SockFilter]) -> io::Result<Socket> {
     // Protocol 0 receives nothing: no frame can come in before the filter stands.
     let socket = Socket::new(Domain::PACKET, Type::RAW, None)?;
     socket.set_nonblocking(true)?;
+    // As much of it as the host allows (net.core.rmem_max). Where there is less, some hundred frames fit.
+    socket.set_recv_buffer_size(RECEIVE)?;
     socket.attach_filter(filter)?;
     ignore_outgoing(&socket)?;
     socket.bind(&link_addr(protocol, IfIndex(0)))?;

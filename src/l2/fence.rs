@@ -4,6 +4,8 @@
 //! again before any gossip does, and then one of them concedes at once: the one that the election would not have chosen.
 //! It goes on asking the other, and takes the address back when that falls silent; until it has heard the other say it
 //! to all, it reminds it to, so that neighbours learn where the address is.
+//! A node that was away and has one of its addresses again has all of them, as a rule: they are left to it at the first
+//! word, and it is asked for each.
 //! A station that is no node of ours gets one announcement in ten seconds (RFC 5227 §2.4 c): the address is kept, it is
 //! reported, and there is no war.
 //!
@@ -16,7 +18,8 @@ use crate::{
     net::{IfIndex, Mac},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    mem::replace,
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -86,6 +89,13 @@ const REMIND: Duration = Duration::from_millis(20);
 /// Questions without an answer before the address is taken back.
 const UNANSWERED: u32 = 3;
 
+/// The same for an address that the other was not heard of at all: it may have others only.
+const PRESUMED: u32 = 6;
+const ASK_PRESUMED: Duration = Duration::from_millis(50);
+
+/// How old a claim may be whose time has come: the other saw first that the address moves.
+const RECENT: Duration = Duration::from_secs(1);
+
 /// The longest pause between questions that are answered.
 const ASK_MAX: Duration = Duration::from_secs(10);
 
@@ -102,8 +112,10 @@ pub(super) struct Fence {
     conceded: BTreeMap<Place, Conceded>,
     /// When each of those is asked for next.
     questions: BTreeSet<(Instant, Place)>,
-    rounds: BTreeMap<(Place, NodeName), Rounds>,
+    rounds: BTreeMap<Place, BTreeMap<NodeName, Rounds>>,
     strangers: BTreeMap<Place, Stranger>,
+    /// Another one whenever [`Self::claims`] may have another answer.
+    pub(super) revision: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -115,14 +127,44 @@ struct Conceded {
     ask: Instant,
     pause: Duration,
     unanswered: u32,
+    /// Whether it was heard of this address; if not, it has others that are its own.
+    heard: bool,
+    /// Who else may have it rather, as long as nobody was heard of it.
+    or: VecDeque<(NodeName, Mac)>,
     /// Whether it has said so to all.
     announced: bool,
+}
+
+impl Conceded {
+    /// To a node that was not heard of the address.
+    fn presumed(now: Instant, to: &NodeName, at: Mac) -> Self {
+        let (by_name, heard, announced) = (false, false, false);
+        Self {
+            to: to.clone(),
+            at,
+            by_name,
+            ask: now + REMIND,
+            pause: ASK,
+            unanswered: 0,
+            heard,
+            or: VecDeque::new(),
+            announced,
+        }
+    }
+
+    /// It was heard of it, and says so to all where that is `announced`.
+    fn heard(self, now: Instant, announced: bool) -> Self {
+        Self { heard: true, announced, ask: now + if announced { ASK } else { REMIND }, ..self }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Rounds {
     count: u32,
     last: Instant,
+    /// Its last claim, and where it was then.
+    heard: Instant,
+    by: Mac,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -179,13 +221,12 @@ impl Fence {
         self.conceded.range((ip, IfIndex(0))..=(ip, IfIndex(u32::MAX))).map(|((_, link), _)| *link)
     }
 
-    /// Follows the other nodes; the places that are ours again, since whom they were conceded to has no right to them
-    /// any more.
-    pub(super) fn follow(&mut self, rivals: Arc<Rivals>) -> Vec<Place> {
-        self.rivals = rivals;
-        let rightful = |(ip, _): Place, to: &NodeName| {
-            self.rivals.owners.get(&ip).is_some_and(|owners| owners.contains(to))
-        };
+    /// Follows the other nodes. The places that are ours again, since whom they were conceded to has no right to them
+    /// any more; and those that are conceded now: who has claimed them a moment ago was only the first to know.
+    pub(super) fn follow(&mut self, now: Instant, rivals: Arc<Rivals>) -> (Vec<Place>, Vec<Place>) {
+        self.rivals = Arc::clone(&rivals);
+        let rightful =
+            |(ip, _): Place, to: &NodeName| rivals.owners.get(&ip).is_some_and(|owners| owners.contains(to));
         let back: Vec<Place> = self
             .conceded
             .iter()
@@ -195,60 +236,91 @@ impl Fence {
         for place in &back {
             self.reclaim(*place);
         }
-        back
+        let mut moved = Vec::new();
+        for (place, nodes) in &self.rounds {
+            let due = |(node, rounds): &(&NodeName, &Rounds)| {
+                let recent = now.saturating_duration_since(rounds.heard) <= RECENT;
+                recent && rivals.live.contains(*node) && rightful(*place, node)
+            };
+            if let Some((node, rounds)) = nodes.iter().find(due).filter(|_| !self.has(*place)) {
+                moved.push((*place, Conceded::presumed(now, node, rounds.by).heard(now, true)));
+            }
+        }
+        let places = moved.iter().map(|(place, _)| *place).collect();
+        moved.into_iter().for_each(|(place, conceded)| self.concede(place, conceded));
+        (back, places)
     }
 
     /// The address is not wanted there any more.
     pub(super) fn forget(&mut self, place: Place) {
         self.reclaim(place);
-        self.strangers.remove(&place);
-        self.rounds.retain(|(of, _), _| *of != place);
+        self.revision += u64::from(self.strangers.remove(&place).is_some());
+        self.rounds.remove(&place);
+    }
+
+    /// `node`, which an address at `place` belongs to, has another one of its own again: it is taken to have all.
+    pub(super) fn presume(&mut self, now: Instant, place: Place, node: &NodeName, by: Mac) {
+        match self.conceded.get_mut(&place) {
+            Some(conceded) if !conceded.heard && conceded.to != *node => {
+                conceded.or.push_back((node.clone(), by));
+            }
+            Some(_) => {}
+            None => self.concede(place, Conceded::presumed(now, node, by)),
+        }
     }
 
     /// Another station says that it is at `place`, to all where that is `loud`.
     pub(super) fn claimed(&mut self, now: Instant, place: Place, by: Mac, loud: bool) -> Step {
         let rivals = Arc::clone(&self.rivals);
         let node = rivals.stations.get(&by);
+        let is_owner =
+            |node: &NodeName| rivals.owners.get(&place.0).is_some_and(|owners| owners.contains(node));
         if let Some(conceded) = self.conceded.get_mut(&place) {
-            if node == Some(&conceded.to) {
-                conceded.at = by;
-                conceded.announced |= loud;
-                if conceded.unanswered > 0 {
-                    conceded.unanswered = 0;
-                    conceded.pause = (conceded.pause * 2).min(ASK_MAX);
-                    let ask = now + conceded.pause;
-                    self.ask_at(place, ask);
+            return match node {
+                Some(node) if !conceded.heard && is_owner(node) => {
+                    // which of those that it belongs to is known only now
+                    let known = Conceded::presumed(now, node, by).heard(now, loud);
+                    self.reclaim(place);
+                    self.concede(place, known);
+                    Step::Concede
                 }
-            }
-            return Step::Known;
+                Some(node) if *node == conceded.to => {
+                    let announced = loud && !conceded.announced;
+                    conceded.announced |= loud;
+                    self.revision += u64::from(conceded.at != by);
+                    conceded.at = by;
+                    if conceded.unanswered > 0 {
+                        conceded.unanswered = 0;
+                        conceded.pause = (conceded.pause * 2).min(ASK_MAX);
+                        let ask = now + conceded.pause;
+                        self.ask_at(place, ask);
+                    } else if announced {
+                        // it needs no reminder
+                        self.ask_at(place, now + ASK);
+                    }
+                    Step::Known
+                }
+                _ => Step::Known,
+            };
         }
         let Some(node) = node else { return self.claimed_by_stranger(now, place, by) };
-        let rounds = self.rounds.entry((place, node.clone())).or_insert(Rounds { count: 0, last: now });
+        let fresh = Rounds { count: 0, last: now, heard: now, by };
+        let rounds = self.rounds.entry(place).or_default().entry(node.clone()).or_insert(fresh);
+        (rounds.heard, rounds.by) = (now, by);
         let since = now.saturating_duration_since(rounds.last);
         if since >= ROUNDS_WITHIN {
             rounds.count = 0;
         }
         let by_name = rounds.count >= ROUNDS;
-        let is_owner = || rivals.owners.get(&place.0).is_some_and(|owners| owners.contains(node));
         let live = rivals.live.contains(node);
-        let concede = if by_name { Some(node) < rivals.me.as_ref() } else { is_owner() };
+        let concede = if by_name { Some(node) < rivals.me.as_ref() } else { is_owner(node) };
         let fresh = concede || rounds.count == 0 || since >= DEFEND_NODE;
         if fresh {
-            *rounds = Rounds { count: rounds.count.saturating_add(1), last: now };
+            (rounds.count, rounds.last) = (rounds.count.saturating_add(1), now);
         }
         if concede {
-            let ask = now + if loud || live { ASK } else { REMIND };
-            let conceded = Conceded {
-                to: node.clone(),
-                at: by,
-                by_name,
-                ask,
-                pause: ASK,
-                unanswered: 0,
-                announced: loud || live,
-            };
-            self.conceded.insert(place, conceded);
-            self.questions.insert((ask, place));
+            let conceded = Conceded::presumed(now, node, by).heard(now, loud || live);
+            self.concede(place, Conceded { by_name, ..conceded });
             return if live { Step::HandOver } else { Step::Concede };
         }
         match fresh {
@@ -265,6 +337,7 @@ impl Fence {
             return Step::Once;
         };
         known.last = now;
+        self.revision += u64::from(known.by != by);
         known.by = by;
         if now.saturating_duration_since(known.defended) < DEFEND_STRANGER {
             return Step::Keep;
@@ -280,13 +353,20 @@ impl Fence {
             return None;
         }
         let conceded = self.conceded.get_mut(&place)?;
-        if conceded.unanswered >= UNANSWERED {
+        let (most, pause) = if conceded.heard { (UNANSWERED, ASK) } else { (PRESUMED, ASK_PRESUMED) };
+        if conceded.unanswered >= most {
             self.reclaim(place);
             return Some(Turn::Reclaim(place));
         }
+        if conceded.unanswered > 0
+            && let Some((to, at)) = conceded.or.pop_front()
+        {
+            let (to, at) = (replace(&mut conceded.to, to), replace(&mut conceded.at, at));
+            conceded.or.push_back((to, at));
+        }
         conceded.unanswered = conceded.unanswered.saturating_add(1);
         let (station, announced) = (conceded.at, conceded.announced);
-        self.ask_at(place, now + ASK);
+        self.ask_at(place, now + pause);
         Some(if announced { Turn::Ask(place, station) } else { Turn::Remind(place, station) })
     }
 
@@ -302,10 +382,15 @@ impl Fence {
 
     /// Tells of the strangers whose claims are no passing ones, and forgets those that are long gone.
     pub(super) fn settle(&mut self, now: Instant) {
+        let mut changed = false;
         self.strangers.retain(|_, stranger| {
-            stranger.ripe |= now.saturating_duration_since(stranger.since) >= RIPE;
-            now.saturating_duration_since(stranger.last) < FORGET
+            let ripe = now.saturating_duration_since(stranger.since) >= RIPE;
+            let keep = now.saturating_duration_since(stranger.last) < FORGET;
+            changed |= stranger.ripe != ripe || !keep;
+            stranger.ripe = ripe;
+            keep
         });
+        self.revision += u64::from(changed);
     }
 
     /// The claims that count now: an address that is conceded, or that a stranger has, too. It is not said here
@@ -314,7 +399,8 @@ impl Fence {
         let ripe = self.strangers.iter().filter(|(_, stranger)| stranger.ripe);
         let strangers =
             ripe.map(|((ip, _), stranger)| (*ip, Claim { by: stranger.by, node: None, conceded: false }));
-        let conceded = self.conceded.iter().map(|((ip, _), conceded)| {
+        let heard = self.conceded.iter().filter(|(_, conceded)| conceded.heard);
+        let conceded = heard.map(|((ip, _), conceded)| {
             (*ip, Claim { by: conceded.at, node: Some(conceded.to.clone()), conceded: true })
         });
         strangers.chain(conceded).collect()
@@ -328,9 +414,16 @@ impl Fence {
         }
     }
 
+    fn concede(&mut self, place: Place, conceded: Conceded) {
+        self.questions.insert((conceded.ask, place));
+        self.conceded.insert(place, conceded);
+        self.revision += 1;
+    }
+
     fn reclaim(&mut self, place: Place) {
         if let Some(conceded) = self.conceded.remove(&place) {
             self.questions.remove(&(conceded.ask, place));
+            self.revision += 1;
         }
     }
 }

@@ -48,6 +48,9 @@ struct Port {
     carrier_changes: u32,
 }
 
+/// Announcements that one call of [`Responder::due`] makes: an answer must not wait for more.
+const PORTION: usize = 64;
+
 /// All nodes on the link.
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
@@ -67,6 +70,8 @@ impl Responder {
                 None => self.wanted.remove(&ip),
             };
         }
+        // what is conceded on one interface may be answered for on others
+        self.fence.revision += 1;
         self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
     }
 
@@ -86,7 +91,9 @@ impl Responder {
     /// Announcements whose turn has come; some tens at most, the others when [`Self::next_deadline`] says.
     pub fn due(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        while let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 }) {
+        while frames.len() < PORTION
+            && let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 })
+        {
             if let Some(port) = self.ports.get(&link) {
                 announce(ip, link, port.mac, None, &mut frames);
             }
@@ -207,8 +214,14 @@ impl Responder {
         frame: &wire::Frame,
         solicitation: &Solicitation,
     ) -> Result<Frame, Reason> {
-        if self.own.contains(&frame.source) {
+        let by = solicitation.link_layer.unwrap_or(frame.source);
+        if self.own.contains(&frame.source) || self.own.contains(&by) {
             return Err(Reason::Own);
+        }
+        // it asks from there: neighbours learn from a question as from an advertisement
+        let claimed = IpAddr::V6(solicitation.source);
+        if self.holds((claimed, link)) {
+            return Err(Reason::ForeignClaim { ip: claimed, by });
         }
         let ip = IpAddr::V6(solicitation.target);
         let mac = self.answers(link, ip)?;
@@ -218,11 +231,8 @@ impl Responder {
         // RFC 4861 §7.2.4: who has no address yet is answered through all nodes, without S. The answer to a probe
         // for reachability need not know the asker's address from the option: the frame came from somewhere.
         let probe = solicitation.source.is_unspecified();
-        let (to, to_mac) = if probe {
-            (ALL_NODES, wire::multicast_mac(ALL_NODES))
-        } else {
-            (solicitation.source, solicitation.link_layer.unwrap_or(frame.source))
-        };
+        let (to, to_mac) =
+            if probe { (ALL_NODES, wire::multicast_mac(ALL_NODES)) } else { (solicitation.source, by) };
         let answer = advertisement(solicitation.target, to, mac, !probe);
         Ok(make(link, ip, mac, to_mac, Message::Advertisement(answer)))
     }

@@ -31,8 +31,13 @@ const REFRESH: Duration = Duration::from_secs(60);
 /// One frame's share of the time: 4,000 frames a second.
 const SHARE: Duration = Duration::from_micros(250);
 
-/// How far announcements may run ahead of the pace: 64 frames at once.
-const AHEAD: Duration = SHARE.saturating_mul(64);
+/// How far announcements may run ahead of the pace: a thousand IPv4 addresses that move at once, of two frames each, are
+/// a quarter of a megabyte on the wire, and wait for nothing.
+const AHEAD: Duration = SHARE.saturating_mul(2048);
+
+/// How much of it must be free again before it is gone on with: a long queue is worked off in batches, not in a wake-up
+/// per frame.
+const BATCH: Duration = SHARE.saturating_mul(32);
 
 /// The timetable.
 #[derive(Clone, Default, Debug)]
@@ -106,8 +111,7 @@ impl Schedule {
     pub(super) fn next(&self) -> Option<Instant> {
         let &(at, _) = self.queue.first()?;
         Some(match self.paid {
-            // Half of the advance, so that a long queue is worked off in batches, not in a wake-up per frame.
-            Some(paid) if paid > at + AHEAD => paid.checked_sub(AHEAD / 2).unwrap_or(paid),
+            Some(paid) if paid > at + AHEAD => paid.checked_sub(AHEAD - BATCH).unwrap_or(paid),
             _ => at,
         })
     }

@@ -77,7 +77,20 @@ impl Watch {
         }
     }
 
-    /// `node` has answered for what is answered for at `place`: it is back.
+    /// `node` was away and has claimed what was answered for at `place`: its other addresses there. It is not asked any
+    /// more; who else was away may be back, too, and is asked at once.
+    pub(super) fn back(&mut self, now: Instant, place: Place, node: &NodeName) -> BTreeSet<IpAddr> {
+        let (ip, link) = place;
+        let vigil = self.0.remove(&(node.clone(), link));
+        for (_, vigil) in self.0.iter_mut().filter(|((_, on), _)| *on == link) {
+            vigil.ips.remove(&ip);
+            vigil.at = now;
+        }
+        self.0.retain(|_, vigil| !vigil.ips.is_empty());
+        vigil.map(|vigil| vigil.ips).unwrap_or_default()
+    }
+
+    /// `node` has answered for what is answered for at `place`: what moves to it has begun to.
     pub(super) fn found(&mut self, now: Instant, place: Place, node: &NodeName) {
         let (ip, link) = place;
         for ((owner, on), vigil) in &mut self.0 {

@@ -54,8 +54,7 @@ pub(super) struct Announcer {
     /// What others claim of the addresses that this node answers for.
     claims: Claims,
     plan: Arc<Plan>,
-    /// The plan before this one, until it was told what is new.
-    before: Option<Arc<Plan>>,
+    untold: Untold,
     built: Option<Built>,
     /// Those of users' FRRConfigurations that are from Secrets.
     passwords: config::Passwords,
@@ -68,6 +67,17 @@ pub(super) struct Announcer {
     /// Whether there was a pass.
     decided: bool,
     stale: bool,
+}
+
+/// What is new, until it was told.
+#[derive(Default)]
+enum Untold {
+    #[default]
+    Nothing,
+    /// The first pass.
+    First,
+    /// What is other than in this plan.
+    Since(Arc<Plan>),
 }
 
 /// What a pass asks the shell to do.
@@ -102,7 +112,7 @@ impl Announcer {
             stations: BTreeMap::new(),
             claims: Claims::default(),
             plan: Arc::default(),
-            before: None,
+            untold: Untold::Nothing,
             built: None,
             passwords: config::Passwords::new(),
             extras: None,
@@ -160,9 +170,11 @@ impl Announcer {
             None if self.me.frr => (Some(self.build(&plan)), None),
             None => (self.cannot_speak(&plan), None),
         };
-        // The first pass finds what was announced before a restart: that is no news.
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
-        self.before = std::mem::replace(&mut self.decided, true).then_some(before);
+        self.untold = match std::mem::replace(&mut self.decided, true) {
+            true => Untold::Since(before),
+            false => Untold::First,
+        };
         self.presence.decided(&members);
         let l2 = Arc::new(self.plan.l2.clone());
         let rivals = Arc::new(self.rivals(&members));
@@ -334,9 +346,13 @@ impl Announcer {
     }
 
     /// What the last pass changed, to be asked after it was carried out: an event for each Service that this node
-    /// begins to announce, a log line for each that it ceases to.
+    /// begins to announce, or cannot, a log line for each that it ceases to.
     pub(super) fn news(&mut self) -> Vec<Event> {
-        let Some(before) = self.before.take() else { return Vec::new() };
+        let before = match std::mem::take(&mut self.untold) {
+            Untold::Nothing => return Vec::new(),
+            Untold::First => return self.failures(),
+            Untold::Since(before) => before,
+        };
         let mut events = Vec::new();
         let mut old = before.why.iter().peekable();
         for verdict in &self.plan.why {
@@ -354,6 +370,17 @@ impl Announcer {
             }
         }
         old.for_each(log_gone);
+        events
+    }
+
+    /// The first pass finds what was announced before a restart: that is no news. What cannot be announced is.
+    fn failures(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for verdict in &self.plan.why {
+            for (protocol, why) in verdict.by_protocol().filter(|(_, why)| why.is_err()) {
+                events.extend(self.change(&verdict.service, protocol, None, why));
+            }
+        }
         events
     }
 

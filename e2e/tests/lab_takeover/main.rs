@@ -1,6 +1,7 @@
 //! Who answers for an address when nodes die, are cut off and come back, judged by what passes on the clients' cables
 //! while they ask every few milliseconds.
 
+mod balanced;
 mod crowd;
 mod parted;
 mod single;

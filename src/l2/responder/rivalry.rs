@@ -19,16 +19,16 @@ use std::{
 
 /// Questions and reclaimed addresses that one call of [`Responder::questions`] sees to, and the pause then: a socket
 /// holds a few hundred frames that nobody has read yet.
-const QUESTIONS: usize = 128;
+const QUESTIONS: usize = 64;
 const PAUSE: Duration = Duration::from_millis(1);
 
 impl Responder {
     /// Follows the other nodes. When one comes back, a network may have healed: everything is announced again.
     pub fn follow(&mut self, now: Instant, rivals: &Arc<Rivals>) {
         let old = Arc::clone(&self.fence.rivals);
-        for place in self.fence.follow(Arc::clone(rivals)) {
-            self.schedule.start(now, place);
-        }
+        let (back, moved) = self.fence.follow(now, Arc::clone(rivals));
+        back.into_iter().for_each(|place| self.schedule.start(now, place));
+        moved.into_iter().for_each(|place| self.schedule.stop(place));
         if !old.live.is_empty() && !rivals.live.is_subset(&old.live) {
             let places: Vec<Place> = self.schedule.places().collect();
             places.into_iter().for_each(|place| self.schedule.again(now, place, true));
@@ -44,12 +44,17 @@ impl Responder {
             return Outcome::Known;
         }
         match self.fence.claimed(now, place, by, loud) {
-            step @ (Step::Concede | Step::HandOver) => {
+            Step::Concede => {
+                self.schedule.stop(place);
+                self.leave_to(now, place, by);
+                Outcome::Concede
+            }
+            Step::HandOver => {
                 self.schedule.stop(place);
                 if let Some(node) = self.fence.rivals.stations.get(&by) {
                     self.watch.found(now, place, node);
                 }
-                if step == Step::Concede { Outcome::Concede } else { Outcome::HandOver }
+                Outcome::HandOver
             }
             Step::Burst(at) => {
                 self.schedule.start(at, place);
@@ -64,10 +69,30 @@ impl Responder {
         }
     }
 
+    /// The node at `by` is back, and has the address at `place`: leaves all to it there that is its own. It has heard of
+    /// the heal as little as this node had: to ask it for each, one after the other, would take too long.
+    fn leave_to(&mut self, now: Instant, place: Place, by: Mac) {
+        let rivals = Arc::clone(&self.fence.rivals);
+        let Some(node) = rivals.stations.get(&by) else { return };
+        for ip in self.watch.back(now, place, node) {
+            let other = (ip, place.1);
+            if self.holds(other) && other != place {
+                self.schedule.stop(other);
+                self.fence.presume(now, other, node, by);
+            }
+        }
+    }
+
     /// Whether `mac` is another node's.
     #[must_use]
     pub fn is_node(&self, mac: Mac) -> bool {
         self.fence.rivals.stations.contains_key(&mac)
+    }
+
+    /// Another number whenever [`Self::claims`] may have another answer.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.fence.revision
     }
 
     /// The addresses that others claim, too.
@@ -89,7 +114,11 @@ impl Responder {
         if self.quiet.is_some_and(|quiet| now < quiet) {
             return frames;
         }
+        let mut reclaimed = false;
         for _ in 0..QUESTIONS {
+            if frames.len() >= QUESTIONS {
+                break;
+            }
             match self.fence.turn(now) {
                 Some(Turn::Ask((ip, link), station)) => self.ask(ip, link, station, &mut frames),
                 Some(Turn::Remind((ip, link), station)) => {
@@ -98,10 +127,13 @@ impl Responder {
                 }
                 Some(Turn::Reclaim(place)) => {
                     self.schedule.start(now, place);
-                    self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
+                    reclaimed = true;
                 }
                 None => break,
             }
+        }
+        if reclaimed {
+            self.watch.follow(now, self.schedule.places(), &self.fence.rivals);
         }
         while frames.len() < QUESTIONS {
             let Some(((ip, link), stations)) = self.watch.turn(now) else { break };

@@ -178,6 +178,18 @@ fn neighbour_solicitations() {
             wire::Frame { source: MAC1, ..solicit(client, group, VIP6, None) },
             Err(Reason::Own),
         ),
+        (
+            "asked from ours",
+            ETH0,
+            solicit(VIP6, group, VIP6, Some(other)),
+            Err(Reason::ForeignClaim { ip: ip(VIP6), by: other }),
+        ),
+        (
+            "asked from ours, bare",
+            ETH0,
+            solicit(VIP6, "ff02::1:ff00:9", "2001:db8::9", None),
+            Err(Reason::ForeignClaim { ip: ip(VIP6), by: CLIENT }),
+        ),
         ("claimed", ETH0, advert(VIP6, Some(other)), Err(Reason::ForeignClaim { ip: ip(VIP6), by: other })),
         ("claimed, bare", ETH0, advert(VIP6, None), Err(Reason::ForeignClaim { ip: ip(VIP6), by: CLIENT })),
         ("our own advertisement", ETH0, advert(VIP6, Some(MAC1)), Err(Reason::Own)),
@@ -378,4 +390,19 @@ fn one_change_among_thousands_is_cheap() {
     }
     let each = began.elapsed() / 20;
     assert!(each < Duration::from_millis(100), "{each:?} for one change among 20,000");
+}
+
+/// A thousand that come at once are announced in portions: whoever asks meanwhile does not wait for all of them.
+#[test]
+fn a_thousand_are_announced_at_once_and_in_portions() {
+    let (now, mut responder) = (origin(), Responder::default());
+    let all = (0..1000_u32).map(|n| (IpAddr::from((0x0a00_0000 + n).to_be_bytes()), Interfaces::All));
+    responder.set(now, &all.collect(), &[(ETH0, link("eth0", MAC0))].into());
+    let mut said = BTreeSet::new();
+    while responder.next_deadline().is_some_and(|at| at <= now) {
+        let frames = responder.due(now);
+        assert!((1..=65).contains(&frames.len()), "{} frames", frames.len());
+        said.extend(frames.iter().map(|frame| frame.ip));
+    }
+    assert_eq!(said.len(), 1000);
 }

@@ -12,11 +12,9 @@ fn run(schedule: &mut Schedule, origin: Instant, from: Duration, end: Duration) 
     let mut taken = Vec::new();
     let mut now = origin + from;
     while now <= origin + end {
-        let before = taken.len();
         while let Some(place) = schedule.take(now, |_| 2) {
             taken.push((now - origin, place));
         }
-        assert!(taken.len() - before <= 34, "one call takes {}", taken.len() - before);
         let Some(next) = schedule.next() else { break };
         assert!(next > now, "the next turn is later, or it would have been taken");
         now = next;
@@ -85,11 +83,12 @@ fn thousands_keep_a_pace_and_everyone_gets_a_first_turn_first() {
     let taken = run(&mut schedule, origin, Duration::ZERO, Duration::from_secs(400));
     let first: BTreeSet<Place> = taken[..5000].iter().map(|(_, place)| *place).collect();
     assert_eq!(first.len(), 5000);
-    assert!(taken[4999].0 <= Duration::from_millis(2500), "all are out after {:?}", taken[4999].0);
+    assert_eq!(taken[1023].0, Duration::ZERO, "a thousand wait for nothing");
+    assert!(taken[4999].0 <= Duration::from_millis(2000), "all are out after {:?}", taken[4999].0);
     for (from, _) in taken.iter().step_by(97) {
         let second =
             taken.iter().filter(|(at, _)| at >= from && *at < *from + Duration::from_secs(1)).count();
-        assert!(second * 2 <= 4000 + 66, "{second} turns in the second after {from:?}");
+        assert!(second * 2 <= 4000 + 2050, "{second} turns in the second after {from:?}");
     }
     // Once the burst is over, nobody is silent for as long as a switch remembers, and the load is spread.
     let mut last: BTreeMap<Place, Duration> = BTreeMap::new();

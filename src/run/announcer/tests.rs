@@ -228,6 +228,21 @@ fn an_interface_that_is_missing_is_told() {
     assert_eq!(interfaces(&announcer), Some(vec!["eth9".into()]));
 }
 
+/// Whoever starts without the interface says so; the same again is no news.
+#[test]
+fn an_interface_that_is_missing_from_the_start_is_told() {
+    let mut announcer = on_eth1();
+    announcer.links(&links(&["eth0"]));
+    announcer.decide().unwrap();
+    let [event] = &announcer.news()[..] else { panic!("not one event") };
+    assert_eq!((event.level, event.reason), (Level::Warning, "announceFailed"));
+    assert!(event.message.starts_with("cannot announce \"192.0.2.7\" from node \"n\""), "{}", event.message);
+    assert!(announcer.news().is_empty());
+    announcer.observe(Change::Node("other".into(), Some(Node::default())));
+    announcer.decide().unwrap();
+    assert!(announcer.news().is_empty());
+}
+
 /// Both families have an event of their own when the interface is missing, and none twice.
 #[test]
 fn every_address_has_its_event() {

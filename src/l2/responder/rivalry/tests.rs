@@ -340,8 +340,8 @@ fn one_that_is_alive_gets_a_moment() {
     assert_eq!(segment.answer(vip(0)), [1]);
 }
 
-/// A network that was cut heals, and nobody says so. A thousand addresses of both families: two answers for less than
-/// 50 ms; and in peace, the questions bother nobody but the one that is away.
+/// A network that was cut heals, and nobody says so. A thousand addresses of both families: two answers until the next
+/// question, 25 ms, and none for longer; and in peace, the questions bother nobody but the one that is away.
 #[test]
 fn a_heal_is_noticed_on_the_wire() {
     let vips = 1000;
@@ -356,17 +356,19 @@ fn a_heal_is_noticed_on_the_wire() {
     assert!((2300..=2450).contains(&asked), "{asked} questions in a minute");
     let healed = segment.now;
     segment.cut = false;
-    segment.pass(50 * MS);
+    segment.pass(25 * MS);
     for n in 0..vips {
         assert_eq!(segment.answer(vip(n)), [0], "address {n}");
     }
-    let most = segment.sent.iter().filter(questions).filter(|sent| sent.at >= healed).count();
-    assert!(most <= 2 * vips + 20, "{most} frames: for each address a question and a last word");
-    // the winner announces every one of them, in its pace
-    segment.pass(2000 * MS);
-    for n in [0, 1, vips / 2, vips - 1] {
+    assert!(segment.claims(1).len() < vips / 2, "what was not heard is not told");
+    segment.pass(75 * MS);
+    assert_eq!(segment.claims(1).len(), vips);
+    // the winner has announced every one of them
+    for n in 0..vips {
         assert!(!segment.announced(0, vip(n), healed).is_empty(), "address {n}");
     }
+    let most = segment.sent.iter().filter(questions).filter(|sent| sent.at >= healed).count();
+    assert!(most <= 2 * vips + 20, "{most} frames: for each address a question and a last word");
     // after ten minutes, one that is away is rather dead
     let mut segment = Segment::new(1, &[&[], &[0]]);
     segment.cut = true;
@@ -376,6 +378,79 @@ fn a_heal_is_noticed_on_the_wire() {
     segment.pass(60_000 * MS);
     let asked = segment.sent.iter().filter(questions).filter(|sent| sent.at >= long).count();
     assert!((55..=65).contains(&asked), "{asked} questions in a minute");
+}
+
+/// Who is back has not everything that it was away from: the rest is answered for as before, after a moment.
+#[test]
+fn what_one_that_is_back_does_not_have_is_taken_back() {
+    let mut segment = Segment::new(8, &[&[], &[0]]);
+    segment.cut = true;
+    segment.want(0, 4);
+    segment.want(1, 8);
+    segment.pass(60_000 * MS);
+    segment.cut = false;
+    segment.pass(500 * MS);
+    for n in 0..8 {
+        assert_eq!(segment.answer(vip(n)), if n < 4 { [0] } else { [1] }, "address {n}");
+    }
+    assert_eq!(segment.claims(1).len(), 4);
+}
+
+/// Two are back, and only they know which of them has what.
+#[test]
+fn what_one_that_is_back_does_not_have_another_one_may() {
+    let mut segment = Segment::new(8, &[&[], &[0, 2], &[0]]);
+    segment.want(0, 4);
+    segment.want(2, 8);
+    segment.pass(1000 * MS);
+    segment.cut = true;
+    segment.want(1, 8);
+    // no longer than the two on the other side take to ask each other again
+    segment.pass(100 * MS);
+    let (healed, sent) = (segment.now, segment.sent.len());
+    segment.cut = false;
+    segment.pass(25 * MS);
+    for n in 0..8 {
+        assert_eq!(segment.answer(vip(n)), if n < 4 { [0] } else { [2] }, "address {n}");
+    }
+    segment.pass(200 * MS);
+    for (ip, claim) in segment.claims(1) {
+        let first = (0..4).any(|n| vip(n) == ip);
+        assert_eq!((claim.conceded, claim.node), (true, Some(name(if first { 0 } else { 2 }))), "{ip}");
+    }
+    assert_eq!(segment.claims(1).len(), 8);
+    assert!(segment.announced(1, vip(7), healed).is_empty(), "{:?}", &segment.sent[sent..]);
+}
+
+/// The one that takes over saw first that the address moves, and has said so: the other concedes as soon as it sees it,
+/// too, and waits for no second word.
+#[test]
+fn who_hears_of_a_move_after_the_claim_concedes_at_once() {
+    for (late, moves) in [(30 * MS, true), (1500 * MS, false)] {
+        let mut segment = Segment::new(2, &[&[], &[]]);
+        let (now, nobody) = (segment.at(), BTreeSet::new());
+        for node in [0, 1] {
+            segment.nodes[node].follow(now, &rivals(node, &nobody, 2, &[0, 1]));
+        }
+        segment.want(1, 2);
+        segment.pass(30_000 * MS);
+        segment.want(0, 2);
+        let moved = segment.now;
+        segment.pass(MS);
+        if !moves {
+            segment.want(0, 0);
+        }
+        segment.pass(late);
+        let now = segment.at();
+        segment.nodes[1].follow(now, &rivals(1, &[name(0)].into(), 2, &[0, 1]));
+        for ip in [vip(0), vip(1)] {
+            assert_eq!(segment.answer(ip), if moves { [0] } else { [1] });
+        }
+        segment.pass(1000 * MS);
+        assert_eq!(segment.announced(1, vip(0), moved).is_empty(), moves, "who has conceded says nothing");
+        assert_eq!(segment.claims(1).len(), if moves { 2 } else { 0 });
+        assert!(segment.claims(1).values().all(|claim| claim.conceded));
+    }
 }
 
 /// A node that is back may have been on the other side of a cut: everything is announced again.
