@@ -1,11 +1,11 @@
 //! The speaker's part in the gossip, as its settings have it.
 
 use crate::io::{
-    members::{self, Fact, View},
+    k8s::secret::Place,
+    members::{self, Fact, View, lease},
     metrics::Metrics,
     settings,
 };
-use anyhow::Context;
 use std::sync::Arc;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -27,29 +27,44 @@ pub(super) async fn start(
         tracing::info!("no gossip among the speakers: every Node is taken for one with a live speaker");
         return Ok(Gossip { say, view: None });
     };
-    let peers = match (&gossip.others, client) {
+    let peers = match (&gossip.others, client.clone()) {
         (settings::Others::Named(hosts), _) => members::Peers::Named(hosts.clone()),
         (settings::Others::Pods(labels), Some(client)) => {
             let namespace = settings.common.namespace.clone();
             members::Peers::Pods { client, namespace, labels: labels.clone() }
         }
-        (settings::Others::Pods(_), None) => anyhow::bail!("there is no API to ask for Pods"),
-    };
-    let seal = match &gossip.key_dir {
-        Some(dir) => members::Seal::read(dir).context("the key of the speakers' gossip")?,
-        None => {
-            tracing::warn!(
-                "the speakers' gossip is not sealed (--ml-secret-key-path): who reaches its port is believed"
-            );
-            members::Seal::open()
+        (settings::Others::Leases, Some(client)) => {
+            let common = &settings.common;
+            let setup = lease::Setup {
+                client,
+                namespace: common.namespace.clone(),
+                node: settings.node.clone(),
+                pod: common.pod_name.clone().zip(common.pod_uid.clone()),
+                pace: gossip.pace,
+                counts: metrics.members.clone(),
+            };
+            let (view, task) = lease::join(setup, said);
+            tasks.spawn(task);
+            return Ok(Gossip { say, view: Some(view) });
         }
+        (settings::Others::Pods(_) | settings::Others::Leases, None) => {
+            anyhow::bail!("there is no API to ask")
+        }
+    };
+    let key = match (&gossip.key_dir, &gossip.secret, client) {
+        (dir, Some(name), Some(client)) => {
+            let (namespace, name) = (settings.common.namespace.clone(), name.clone());
+            members::Key::Awaited(dir.clone(), Place { client, namespace, name })
+        }
+        (Some(dir), ..) => members::Key::Mounted(dir.clone()),
+        (None, ..) => members::Key::None,
     };
     let setup = members::Setup {
         node: settings.node.clone(),
         bind: gossip.bind,
         port: gossip.port,
         peers,
-        seal,
+        key,
         pace: gossip.pace,
         counts: metrics.members.clone(),
     };
