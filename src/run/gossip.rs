@@ -6,7 +6,10 @@ use crate::io::{
     metrics::Metrics,
     settings,
 };
-use std::sync::Arc;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::{sync::watch, task::JoinSet};
 
 /// What to say, and who is there, where there is a gossip.
@@ -27,6 +30,9 @@ pub(super) async fn start(
         tracing::info!("no gossip among the speakers: every Node is taken for one with a live speaker");
         return Ok(Gossip { say, view: None });
     };
+    if let Some(file) = tuning(&settings.excludel2) {
+        tracing::warn!(file = %file.display(), "has no effect: its numbers are about another protocol than ours");
+    }
     let peers = match (&gossip.others, client.clone()) {
         (settings::Others::Named(hosts), _) => members::Peers::Named(hosts.clone()),
         (settings::Others::Pods(labels), Some(client)) => {
@@ -73,11 +79,32 @@ pub(super) async fn start(
     Ok(Gossip { say, view: Some(view) })
 }
 
+/// The file that MetalLB's speakers take the pace of their memberlist from, beside the one of excluded interfaces.
+fn tuning(excludel2: &Path) -> Option<PathBuf> {
+    Some(excludel2.with_file_name("memberlist").join("config.json")).filter(|file| file.exists())
+}
+
 /// Waits for another view; for ever where there is none.
 pub(super) async fn changed(view: &mut Option<watch::Receiver<Arc<View>>>) -> Option<()> {
     match view {
         // when it is gone its task says why
         Some(view) => view.changed().await.ok(),
         None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metallbs_numbers_are_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let excludel2 = dir.path().join("excludel2.yaml");
+        assert_eq!(tuning(&excludel2), None);
+        let file = dir.path().join("memberlist/config.json");
+        std::fs::create_dir(dir.path().join("memberlist")).unwrap();
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(tuning(&excludel2), Some(file));
     }
 }

@@ -82,7 +82,13 @@ impl Place {
             match event {
                 Ok(Event::Init) => (listing, there) = (true, false),
                 Ok(Event::InitApply(_) | Event::Apply(_)) => there = true,
-                Ok(Event::InitDone) => listing = false,
+                Ok(Event::InitDone) => {
+                    listing = false;
+                    if there {
+                        let (name, namespace) = (&self.name, &self.namespace);
+                        tracing::info!(name, namespace, "the speakers' gossip has a key already");
+                    }
+                }
                 Ok(Event::Delete(_)) => there = false,
                 Err(fault) => {
                     self.fails(&mut failing, &Fault::of_watch(fault));
