@@ -29,7 +29,7 @@ pub use audit::{Right, Rights};
 pub use kubectl::{Kubectl, kustomize};
 pub use metallb::{MetalLb, MetalLbSpeaker, documents};
 pub use pod::Pod;
-pub use product::Identity;
+pub use product::{Identity, KEEPS_THE_KEY};
 
 use crate::{
     fabric::{Fabric, LAN, Node, Segment},

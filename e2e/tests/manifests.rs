@@ -68,7 +68,10 @@ fn the_manifests_keep_their_contract() -> Result<()> {
             let containers = template["spec"]["containers"].as_array().context("no containers")?;
             let main = &containers[0];
             assert_eq!(main["name"], name);
-            assert_eq!(main["ports"], json!([{"name": "metricshttps", "containerPort": 7472}]));
+            let metrics = json!({"name": "metricshttps", "containerPort": 7472});
+            let gossip = json!({"name": "memberlist-udp", "containerPort": 7946, "protocol": "UDP"});
+            let ports = if name == "speaker" { vec![&metrics, &gossip] } else { vec![&metrics] };
+            assert_eq!(main["ports"], json!(ports));
             for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
                 let get = &main[probe]["httpGet"];
                 assert_eq!((&get["path"], &get["port"]), (&json!(path), &json!(17472)), "{name} {probe}");
@@ -106,6 +109,7 @@ fn the_manifests_keep_their_contract() -> Result<()> {
         let mount = mounts.as_array().into_iter().flatten().find(|m| m["name"] == "metallb-excludel2");
         assert_eq!(mount.context("not mounted")?["mountPath"], "/etc/metallb");
 
+        the_speakers_have_what_the_controller_makes(find)?;
         let controller = &find("Deployment", "controller")?["spec"];
         assert_eq!(controller["strategy"], json!({"type": "Recreate"}));
         let pod = &controller["template"]["spec"];
@@ -143,5 +147,36 @@ fn the_manifests_keep_their_contract() -> Result<()> {
         let check = json!({"command": ["/usr/share/ferrolb/frr/check"]});
         assert!(frr.is_none_or(|probes| probes == (&check, &check)), "{frr:?}");
     }
+    Ok(())
+}
+
+/// The gossip is on, with MetalLB's settings, and nobody waits for a key: a Pod starts without it.
+fn the_speakers_have_what_the_controller_makes<'a>(
+    find: impl Fn(&str, &str) -> Result<&'a Value>,
+) -> Result<()> {
+    let env = |pod: &Value, name: &str| {
+        let all = pod["containers"][0]["env"].as_array().into_iter().flatten();
+        all.clone().find(|one| one["name"] == name).cloned().with_context(|| format!("no {name}"))
+    };
+    let controller = &find("Deployment", "controller")?["spec"]["template"]["spec"];
+    let secret = env(controller, "METALLB_ML_SECRET_NAME")?["value"].clone();
+    assert_eq!(
+        (&secret, &env(controller, "METALLB_DEPLOYMENT")?["value"]),
+        (&json!("memberlist"), &json!("controller"))
+    );
+    let daemons = &find("DaemonSet", "speaker")?["spec"];
+    let speaker = &daemons["template"]["spec"];
+    assert_eq!(env(speaker, "METALLB_ML_SECRET_NAME")?["value"], secret);
+    assert_eq!(env(speaker, "METALLB_ML_BIND_ADDR")?["valueFrom"]["fieldRef"]["fieldPath"], "status.podIP");
+    let labels = daemons["selector"]["matchLabels"].as_object().context("no labels")?;
+    let labels: Vec<String> =
+        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    assert_eq!(env(speaker, "METALLB_ML_LABELS")?["value"], labels.join(","));
+    let dir = &env(speaker, "METALLB_ML_SECRET_KEY_PATH")?["value"];
+    let mounts = speaker["containers"][0]["volumeMounts"].as_array().into_iter().flatten();
+    let mount = mounts.clone().find(|mount| &mount["mountPath"] == dir).context("the key is not mounted")?;
+    let volumes = speaker["volumes"].as_array().into_iter().flatten();
+    let volume = volumes.clone().find(|volume| volume["name"] == mount["name"]).context("no volume")?;
+    assert_eq!(volume["secret"], json!({"secretName": secret, "optional": true}));
     Ok(())
 }

@@ -4,6 +4,7 @@ pub mod drain;
 pub mod events;
 pub mod frrk8s;
 mod raw;
+pub mod secret;
 pub mod states;
 pub mod watch;
 pub mod write;

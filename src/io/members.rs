@@ -9,14 +9,19 @@
 //! they go on in its place. A leave: it says [`Stage::Leaving`], the others decide without it and announce, and it goes on
 //! answering until it hears that; see `run`'s `handover`. A partition: each side decides by whom it sees.
 //!
+//! Where nothing gets through between the nodes, Leases do the same in seconds (`lease`).
+//!
 //! The gossip has a thread of its own: whatever else this program computes, it may not be late, since a quarter of a
 //! second of silence counts as death. Nothing is decided here.
 
 mod fact;
 mod gossip;
 mod identity;
+mod key;
+pub mod lease;
 mod pace;
 mod peers;
+mod roll;
 mod said;
 mod seal;
 
@@ -25,15 +30,16 @@ mod simulation;
 
 pub use fact::{Fact, Stage};
 pub use gossip::View;
+pub use key::Key;
 pub use pace::Pace;
 pub use peers::Peers;
-pub use seal::Seal;
 
 use crate::names::NodeName;
 use anyhow::Context;
 use gossip::Gossip;
 use identity::Identity;
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
+use seal::Seal;
 use std::{
     collections::BTreeSet,
     future::Future,
@@ -59,7 +65,6 @@ const PORTION: usize = 256;
 const LONGEST: usize = pace::PACKET + seal::OVERHEAD + 64;
 
 /// How to take part.
-#[derive(Debug)]
 pub struct Setup {
     /// This node.
     pub node: NodeName,
@@ -70,7 +75,7 @@ pub struct Setup {
     /// Where the others are.
     pub peers: Peers,
     /// What opens their datagrams.
-    pub seal: Seal,
+    pub key: Key,
     /// How fast it goes.
     pub pace: Pace,
     /// Numbers for `/metrics`.
@@ -97,7 +102,7 @@ pub async fn join(
     setup: Setup,
     say: watch::Receiver<Fact>,
 ) -> anyhow::Result<(watch::Receiver<Arc<View>>, impl Future<Output = anyhow::Result<()>> + Send + 'static)> {
-    let Setup { node, bind, port, peers, seal, pace, counts } = setup;
+    let Setup { node, bind, port, peers, key, pace, counts } = setup;
     let ip = match bind {
         Some(ip) => ip,
         None => peers.reached_from(port).await?,
@@ -112,18 +117,19 @@ pub async fn join(
     tracing::info!(%addr, peers = %peers, ?pace, "taking part in the speakers' gossip");
     let (tell, view) = watch::channel(Arc::default());
     let (expect, expected) = watch::channel(None);
-    let (ended, end) = oneshot::channel();
-    let thread = thread::Builder::new().name("members".to_owned()).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-        let run = |runtime: tokio::runtime::Runtime| {
-            let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
-            let speaker = Speaker { seal, counts, gossip, tell };
-            runtime.block_on(speaker.run(socket, say, expected))
-        };
-        let _ = ended.send(runtime.context("make a runtime for the gossip").and_then(run));
-    });
-    thread.context("start the gossip's thread")?;
     let task = async move {
+        let seal = key.seal().await?;
+        let (ended, end) = oneshot::channel();
+        let thread = thread::Builder::new().name("members".to_owned()).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+            let run = |runtime: tokio::runtime::Runtime| {
+                let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
+                let speaker = Speaker { seal, counts, gossip, tell };
+                runtime.block_on(speaker.run(socket, say, expected))
+            };
+            let _ = ended.send(runtime.context("make a runtime for the gossip").and_then(run));
+        });
+        thread.context("start the gossip's thread")?;
         tokio::select! {
             end = end => end.context("the gossip's thread panicked")?,
             fault = peers.follow(port, expect) => fault,
@@ -219,16 +225,20 @@ impl Speaker {
         let misunderstood = std::mem::take(&mut self.gossip.misunderstood);
         self.counts.misunderstood.inc_by(misunderstood);
         self.counts.others.set(i64::try_from(self.gossip.others()).unwrap_or(i64::MAX));
-        let view = self.gossip.view();
-        self.tell.send_if_modified(|told| {
-            let news = !Arc::ptr_eq(told, view);
-            if news {
-                log(told, view);
-                *told = Arc::clone(view);
-            }
-            news
-        });
+        publish(&self.tell, self.gossip.view());
     }
+}
+
+/// Tells of a view, if it is another one.
+fn publish(tell: &watch::Sender<Arc<View>>, view: &Arc<View>) {
+    tell.send_if_modified(|told| {
+        let news = !Arc::ptr_eq(told, view);
+        if news {
+            log(told, view);
+            *told = Arc::clone(view);
+        }
+        news
+    });
 }
 
 /// Who came and who went.

@@ -28,6 +28,17 @@ const DEFAULT_NAMESPACE: &str = "metallb-system";
 pub struct Controller {
     /// What both have.
     pub common: Common,
+    /// The Secret that the speakers' gossip is sealed with; `None` where somebody else makes it.
+    pub gossip_key: Option<GossipKey>,
+}
+
+/// The Secret that the speakers' gossip is sealed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GossipKey {
+    /// Its name.
+    pub secret: String,
+    /// The Deployment that it goes with.
+    pub deployment: Option<String>,
 }
 
 /// The speaker's settings.
@@ -183,13 +194,12 @@ impl Controller {
     pub fn read(from: &Surroundings<'_>) -> Result<Self, Stop> {
         let (flags, set) = parse::<ControllerFlags>(from)?;
         health_check(&flags.common)?;
-        let mut ineffective = ineffective(&set, LATER, "is not implemented yet");
-        for variable in ["METALLB_ML_SECRET_NAME"] {
-            if env(from, variable).is_some() {
-                ineffective.push(Ineffective { name: variable.into(), why: "is not implemented yet" });
-            }
-        }
-        Ok(Self { common: common(flags.common, &set, from, ineffective)? })
+        let ineffective = ineffective(&set, LATER, "is not implemented yet");
+        let secret = text(flags.ml_secret_name).or_else(|| env(from, "METALLB_ML_SECRET_NAME"));
+        let deployment = text(flags.deployment).or_else(|| env(from, "METALLB_DEPLOYMENT"));
+        let common = common(flags.common, &set, from, ineffective)?;
+        let gossip_key = secret.map(|secret| GossipKey { secret, deployment });
+        Ok(Self { common, gossip_key })
     }
 }
 
@@ -285,8 +295,6 @@ const fn frr_log(level: LogLevel) -> frr::LogLevel {
 
 /// Accepted, and without effect until the part exists.
 const LATER: &[&str] = &[
-    "ml-secret-name",
-    "deployment",
     "webhook-mode",
     "webhook-secret",
     "cert-service-name",

@@ -10,9 +10,10 @@ use super::{
 };
 use crate::{
     io::{
+        k8s::secret::Place,
         metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
-        settings,
+        settings::{self, GossipKey},
         states::Configuration,
         write::{Refused, Wrote},
     },
@@ -52,6 +53,12 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         source::attach(common, Role::Controller, None, metrics.events_dropped.clone(), &mut tasks).await?;
     let (statuses, mut wrote) = writer.context("the source takes no statuses")?;
     let missing = serve::start(common, Role::Controller, client.clone(), &metrics, &mut tasks).await?;
+    if let (Some(client), Some(GossipKey { secret, deployment })) =
+        (client.clone(), settings.gossip_key.clone())
+    {
+        let place = Place { client, namespace: common.namespace.clone(), name: secret };
+        tasks.spawn(place.keep(deployment));
+    }
     let Controlled { configured, pools } = states::controlled(client, common, &mut tasks);
     let class = Class::new(common.lb_class.as_deref().unwrap_or_default());
     let observed = Observed::new(Role::Controller);

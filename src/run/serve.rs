@@ -5,6 +5,7 @@ use crate::{
     io::{
         frr,
         http::{self, Access, Certificate, Missing},
+        members::View,
         metrics::Metrics,
         observe::{Observed, Role},
         settings::Common,
@@ -55,6 +56,11 @@ pub(super) async fn start(
 /// The stores that `observed` still waits for, in words.
 pub(super) fn waiting_for(observed: &Observed) -> Missing {
     observed.waiting().map(|kind| format!("the list of {kind} objects")).collect()
+}
+
+/// Whether a speaker still looks who else is there, in words.
+pub(super) fn waiting_for_members(view: &View) -> Option<String> {
+    (!view.settled).then(|| "the other speakers".to_owned())
 }
 
 /// The daemons of FRR that `model` needs and that are `away`, in words.

@@ -210,6 +210,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             return Ok(());
         }
         let mut waiting = serve::waiting_for(&announcer.observed);
+        waiting.extend(view.as_ref().and_then(|view| serve::waiting_for_members(&view.borrow())));
         if let Some(model) = run_frr.borrow().as_deref() {
             waiting.extend(serve::waiting_for_frr(&away, model));
         }

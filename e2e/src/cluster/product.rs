@@ -17,6 +17,9 @@ use crate::{
     process::{Running, Spawn},
 };
 
+/// The manifest's settings of the controller that are about the speakers' gossip.
+pub const KEEPS_THE_KEY: [&str; 4] = ["--ml-secret-name", "memberlist", "--deployment", "controller"];
+
 impl Cluster {
     /// Applies `manifests/ferrolb.yaml` and waits until its kinds are served.
     ///
@@ -38,32 +41,42 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts the controller, in the namespace `control`, and waits until it is ready.
+    /// Starts the controller, in the namespace `control` and with the manifest's settings, and waits until it is ready.
     ///
     /// # Errors
     /// When it is not built, or does not become ready; the message holds the end of its log.
     pub fn start_controller(&self) -> Result<Running> {
-        let running = self.launch_controller(&Identity::of("controller"))?;
+        let running = self.launch_controller(&Identity::of("controller"), &KEEPS_THE_KEY)?;
         ready(&running, &self.fabric().control)?;
         Ok(running)
     }
 
-    /// Starts the speaker of a node beside its FRR, and waits until it is ready.
+    /// Starts the speaker of a node beside its FRR, and waits until it is ready. It takes every Node for alive.
     ///
     /// # Errors
     /// As [`Cluster::start_controller`].
     pub fn start_speaker(&self, node: &Node, frr: &Frr) -> Result<Running> {
-        let running = self.launch_speaker(&Identity::of("speaker"), node, frr)?;
+        self.start_speaker_with(node, frr, &[])
+    }
+
+    /// The same with these further arguments.
+    ///
+    /// # Errors
+    /// As [`Cluster::start_controller`].
+    pub fn start_speaker_with(&self, node: &Node, frr: &Frr, args: &[&str]) -> Result<Running> {
+        let running = self.launch_speaker(&Identity::of("speaker"), node, frr, args)?;
         ready(&running, &node.net)?;
         Ok(running)
     }
 
-    /// Starts a controller and does not wait for anything: it may lack the right to become ready.
+    /// Starts a controller with these further arguments and does not wait for anything: it may lack the right to become
+    /// ready.
     ///
     /// # Errors
     /// When it is not built, or has no account.
-    pub fn launch_controller(&self, identity: &Identity<'_>) -> Result<Running> {
+    pub fn launch_controller(&self, identity: &Identity<'_>, args: &[&str]) -> Result<Running> {
         self.program("controller", identity, &self.fabric().control)?
+            .args(args)
             .log(self.base.dir.join(format!("{}.log", identity.account)))
             .start(&self.fabric().warden)
     }
@@ -72,8 +85,15 @@ impl Cluster {
     ///
     /// # Errors
     /// As [`Cluster::launch_controller`].
-    pub fn launch_speaker(&self, identity: &Identity<'_>, node: &Node, frr: &Frr) -> Result<Running> {
+    pub fn launch_speaker(
+        &self,
+        identity: &Identity<'_>,
+        node: &Node,
+        frr: &Frr,
+        args: &[&str],
+    ) -> Result<Running> {
         self.program("speaker", identity, &node.net)?
+            .args(args)
             .args(["--node-name", node.name()])
             .args([Path::new("--frr-vty-dir"), frr.vty_dir(), Path::new("--frr-conf"), frr.conf()])
             .log(self.base.dir.join(format!("{}-{}.log", identity.account, node.name())))

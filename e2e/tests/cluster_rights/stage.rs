@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     bins,
-    cluster::{ADMIN_TOKEN, Identity, Kubectl, Right, SYSTEM},
+    cluster::{ADMIN_TOKEN, Identity, KEEPS_THE_KEY, Kubectl, Right, SYSTEM},
     fabric::{LAN, Node, Segment},
     netns::Net,
     process::Running,
@@ -18,6 +18,9 @@ use crate::{
     table::{Outcome, Part, Program, Row, Trigger},
     world::{DEADLINE, Lane, World, scrape},
 };
+
+/// The Secret of the gossip.
+const KEY: &str = "memberlist";
 
 /// Where a row is played.
 pub(crate) struct Stage<'a> {
@@ -46,6 +49,7 @@ impl<'a> Stage<'a> {
     pub(crate) fn prove(&self) -> Result<()> {
         self.set()?;
         self.unsay()?;
+        let _company = self.company()?;
         let program = self.start()?;
         self.waits(&program)?;
         self.pull(&program)?;
@@ -89,17 +93,46 @@ impl<'a> Stage<'a> {
 
     fn start(&self) -> Result<Running> {
         let (cluster, identity) = (&self.world.cluster, self.identity());
-        match self.row.program {
-            Program::Controller => cluster.launch_controller(&identity),
-            Program::Speaker => cluster.launch_speaker(&identity, self.node, &self.lane.frr),
+        match (self.row.program, self.row.outcome) {
+            (Program::Controller, Outcome::Keyed) => cluster.launch_controller(&identity, &KEEPS_THE_KEY),
+            (Program::Controller, _) => cluster.launch_controller(&identity, &[]),
+            (Program::Speaker, Outcome::Acquainted) => {
+                let (bind, labels) = (Segment::Lan.v4(self.node.host()).to_string(), self.labels());
+                let args = ["--ml-bindaddr", &bind, "--ml-labels", &labels, "--ml-secret-key-path", ""];
+                cluster.launch_speaker(&identity, self.node, &self.lane.frr, &args)
+            }
+            (Program::Speaker, _) => cluster.launch_speaker(&identity, self.node, &self.lane.frr, &[]),
         }
+    }
+
+    /// Another speaker on the node, which looks for nobody, and a Pod that says where it is.
+    fn company(&self) -> Result<Option<Running>> {
+        if self.row.outcome != Outcome::Acquainted {
+            return Ok(None);
+        }
+        let ip = Segment::Tor.v4(self.node.host()).to_string();
+        self.apply(vec![json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": self.id, "namespace": SYSTEM, "labels": {"rights": self.id}},
+            "spec": {"containers": [{"name": "none", "image": "none"}]},
+        })])?;
+        let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+        self.kubectl().patch_status(&["-n", SYSTEM, "pod", &self.id], &status)?;
+        let identity = Identity { account: "speaker", class: "rights.test/company", port: 7490 };
+        let args = ["--frr-vty-dir", "", "--members", &ip, "--ml-bindaddr", &ip];
+        let cluster = &self.world.cluster;
+        cluster.launch_frr_k8s_speaker(&identity, &self.node.net, "company", &args).map(Some)
+    }
+
+    fn labels(&self) -> String {
+        format!("rights={}", self.id)
     }
 
     /// Until everything is there but what is missing: `/readyz` says so.
     fn waits(&self, program: &Running) -> Result<()> {
         let url = format!("http://127.0.0.1:{}/readyz", self.identity().health_port());
         let wanted = match self.row.verb {
-            "list" if !self.says() => {
+            "list" if self.is_awaited() => {
                 let kind = kind(self.row.resource)?;
                 format!("not ready, waiting for: the list of {kind} objects\n")
             }
@@ -173,7 +206,8 @@ impl<'a> Stage<'a> {
                 let count = |event: &Value| event.get("count").and_then(Value::as_u64).unwrap_or_default();
                 Ok(manifest::list(&events, "/items").any(|event| count(event) >= times))
             }
-            Outcome::Said => self.is_said(),
+            Outcome::Said | Outcome::Keyed => self.is_said(),
+            Outcome::Acquainted => self.measures("ferrolb_members_others 1\n"),
             Outcome::Unsaid => Ok(self.said()?.is_empty()),
             Outcome::Used => {
                 let pool = self.kubectl().get(&["-n", SYSTEM, "ipaddresspool", &self.id])?;
@@ -185,12 +219,13 @@ impl<'a> Stage<'a> {
                 Ok(config.contains(&format!(" neighbor {} password ", objects::nobody())))
             }
             Outcome::Warned => Ok(program.log_text().contains("ConfigMap bgpextras: its text is added")),
-            Outcome::Reported => {
-                let url = format!("http://127.0.0.1:{}/metrics", self.identity().port);
-                let metrics = self.net().command("curl").args(["-sf", "-m", "5", &url]).text()?;
-                Ok(metrics.contains(r#"ferrolb_problems{kind="FRRConfiguration"} 1"#))
-            }
+            Outcome::Reported => self.measures(r#"ferrolb_problems{kind="FRRConfiguration"} 1"#),
         }
+    }
+
+    fn measures(&self, line: &str) -> Result<bool> {
+        let url = format!("http://127.0.0.1:{}/metrics", self.identity().port);
+        Ok(self.net().command("curl").args(["-sf", "-m", "5", &url]).text()?.contains(line))
     }
 
     /// Whether the right is about what programs say about themselves.
@@ -198,7 +233,18 @@ impl<'a> Stage<'a> {
         matches!(self.row.outcome, Outcome::Said | Outcome::Unsaid)
     }
 
+    /// Whether the program is not ready before it has seen what the right is about.
+    const fn is_awaited(&self) -> bool {
+        !self.says() && !matches!(self.row.outcome, Outcome::Keyed | Outcome::Acquainted)
+    }
+
     fn is_said(&self) -> Result<bool> {
+        if self.row.outcome == Outcome::Keyed {
+            let key = self.kubectl().get(&["-n", SYSTEM, "secret", KEY, "--ignore-not-found"]);
+            // there is no object in an empty answer
+            let owner = key.ok().and_then(|key| key.pointer("/metadata/ownerReferences/0/kind").cloned());
+            return Ok(owner == Some(json!("Deployment")));
+        }
         let said = self.said()?;
         Ok(!said.is_empty() && said.iter().all(|object| object.get("status").is_some()))
     }
@@ -230,6 +276,12 @@ impl<'a> Stage<'a> {
 
     /// What is said is deleted, by somebody else.
     fn unsay(&self) -> Result<()> {
+        if self.row.outcome == Outcome::Keyed {
+            return self
+                .kubectl()
+                .run(&["-n", SYSTEM, "delete", "secret", KEY, "--ignore-not-found"])
+                .map(drop);
+        }
         if !self.says() {
             return Ok(());
         }
@@ -252,6 +304,10 @@ impl<'a> Stage<'a> {
     /// The log names the missing right, so that somebody can grant it.
     fn is_told(&self, program: &Running) -> Result<()> {
         let right = match self.row.verb {
+            _ if self.row.outcome == Outcome::Acquainted => "needs list on pods".to_owned(),
+            "create" | "get" if self.row.outcome == Outcome::Keyed => {
+                format!("{} {}\"", self.row.verb, self.row.qualified())
+            }
             "list" | "watch" => format!("list and watch {}\"", self.row.qualified()),
             _ if self.says() || self.row.outcome == Outcome::Used => {
                 format!("needs create, delete and patch on {} and their status", self.row.kind())

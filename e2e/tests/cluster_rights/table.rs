@@ -5,7 +5,9 @@
 
 use ferrolb_e2e::cluster::Right;
 
-use Outcome::{Address, Event, Password, Reply, Reported, Route, Said, Scrape, Unsaid, Used, Warned};
+use Outcome::{
+    Acquainted, Address, Event, Keyed, Password, Reply, Reported, Route, Said, Scrape, Unsaid, Used, Warned,
+};
 use Part::{
     Addresses, Advertisement, Alias, Extras, FrrConfiguration, L2Advertisement, NamespaceLabel, NodeLabel,
     Peer, Pool, Profile, Secret, Service, Slice,
@@ -97,6 +99,10 @@ pub(crate) enum Outcome {
     Unsaid,
     /// The status of the row's pool says that its address is in use.
     Used,
+    /// The Secret of the gossip is there, and belongs to the Deployment.
+    Keyed,
+    /// The speaker knows of another one, which waits to be found.
+    Acquainted,
 }
 
 /// One right, and what depends on it.
@@ -135,7 +141,8 @@ impl Row {
 
     /// Whether another controller would do it: there is one object for all of them.
     pub(crate) fn is_alone(&self) -> bool {
-        self.program == Controller && self.resource.starts_with("configurationstates")
+        let keyed = self.outcome == Keyed;
+        self.program == Controller && (keyed || self.resource.starts_with("configurationstates"))
     }
 
     /// The kind of objects that it is about, without their status.
@@ -175,6 +182,10 @@ pub(crate) const TABLE: &[Row] = &[
     row(Controller, ("watch", "configurationstates", METALLB), Deleted, Said, "a deleted ConfigurationState does not come back"),
     row(Controller, ("create", "configurationstates", METALLB), Start, Said, "nobody learns whether the pools are taken"),
     row(Controller, ("patch", "configurationstates/status", METALLB), Start, Said, "nobody learns whether the pools are taken"),
+    row(Controller, ("list", "secrets", ""), Start, Keyed, "the gossip gets no key"),
+    row(Controller, ("watch", "secrets", ""), Deleted, Keyed, "a key that goes is not made again"),
+    row(Controller, ("create", "secrets", ""), Start, Keyed, "the gossip gets no key"),
+    row(Controller, ("get", "deployments", "apps"), Start, Keyed, "the gossip gets no key"),
     row(Controller, ("create", "tokenreviews", REVIEWS[0]), Asked, Scrape, "nobody may scrape"),
     row(Controller, ("create", "subjectaccessreviews", REVIEWS[1]), Asked, Scrape, "nobody may scrape"),
 
@@ -190,6 +201,7 @@ pub(crate) const TABLE: &[Row] = &[
     row(Speaker, ("watch", "frrconfigurations", "frrk8s.metallb.io"), Arrives(FrrConfiguration), Reported, "an FRRConfiguration has no effect"),
     row(Speaker, ("watch", "secrets", ""), Arrives(Secret), Password, "a peer whose password comes later has no session"),
     row(Speaker, ("watch", "configmaps", ""), Arrives(Extras), Warned, "new text for FRR's configuration is not seen"),
+    row(Speaker, ("list", "pods", ""), Start, Acquainted, "the other speakers are not found"),
     row(Speaker, ("list", "secrets", ""), Start, Route, "no route"),
     row(Speaker, ("list", "configmaps", ""), Start, Route, "no route"),
     row(Speaker, ("list", "services", ""), Start, Route, "no route"),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use ferrolb_e2e::{
     cluster::{ADMIN_TOKEN, Cluster, Right, SYSTEM},
+    fabric::Segment,
     wait,
 };
 use serde_json::json;
@@ -60,7 +61,11 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
     let alone = crate::lock(&crate::CONTROLLERS);
     let controller = cluster.start_controller()?;
     let node = cluster.fabric().node(WHOLE)?;
-    let speaker = cluster.start_speaker(node, &world.whole)?;
+    let bind = Segment::Lan.v4(node.host()).to_string();
+    let gossip = ["--ml-bindaddr", &bind, "--ml-labels", "app=metallb,component=speaker"];
+    // there is no kubelet to mount the key
+    let key = ["--ml-secret-key-path", "", "--ml-secret-name", "memberlist"];
+    let speaker = cluster.start_speaker_with(node, &world.whole, &[gossip, key].concat())?;
     cluster.kubectl().apply(&OBJECTS)?;
     addressed(cluster, true)?;
     announced(cluster, 1)?;

@@ -4,6 +4,7 @@
 //! All tests of this binary share one cluster of three nodes ([`world`]) and take turns.
 
 mod flat;
+mod gossip;
 mod hang;
 mod itself;
 mod life;

@@ -63,6 +63,11 @@ impl Pace {
         self.times(Duration::from_secs(1))
     }
 
+    /// How often a Lease is renewed, and how long one counts that is not.
+    pub(super) const fn lease(self) -> (Duration, Duration) {
+        (self.times(Duration::from_secs(1)), self.times(Duration::from_secs(3)))
+    }
+
     /// The settings of the protocol for `members`.
     pub(super) fn config(self, members: usize) -> foca::Config {
         let rounds = members.saturating_add(1).ilog2().saturating_add(1).saturating_mul(6);

@@ -106,6 +106,13 @@ impl Peers {
                 let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
                 match pods.list(&ListParams::default().labels(labels)).await {
                     Ok(pods) => (Some(pods.iter().filter_map(|pod| address(pod, port)).collect()), None),
+                    Err(kube::Error::Api(status)) if status.is_forbidden() => (
+                        None,
+                        Some(anyhow::anyhow!(
+                            "our ServiceAccount needs list on pods here: {}",
+                            status.message
+                        )),
+                    ),
                     Err(fault) => (None, Some(anyhow::Error::new(fault).context("list the speakers' Pods"))),
                 }
             }

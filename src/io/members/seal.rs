@@ -27,7 +27,7 @@ pub(super) const OVERHEAD: usize = 1 + NONCE_LEN + 16;
 const FILE: &str = "secretkey";
 
 /// Seals and opens datagrams.
-pub struct Seal {
+pub(super) struct Seal {
     /// `None` leaves them as they are.
     key: Option<LessSafeKey>,
     random: SystemRandom,
@@ -44,7 +44,7 @@ impl Seal {
     ///
     /// # Errors
     /// When `secret` is empty.
-    pub fn new(secret: &[u8]) -> anyhow::Result<Self> {
+    pub(super) fn new(secret: &[u8]) -> anyhow::Result<Self> {
         if secret.is_empty() {
             bail!("the key is empty");
         }
@@ -55,7 +55,7 @@ impl Seal {
 
     /// Without a key: everybody who reaches the port is believed.
     #[must_use]
-    pub fn open() -> Self {
+    pub(super) fn open() -> Self {
         Self { key: None, random: SystemRandom::new() }
     }
 
@@ -63,7 +63,7 @@ impl Seal {
     ///
     /// # Errors
     /// When it cannot be read, or is empty.
-    pub fn read(dir: &Path) -> anyhow::Result<Self> {
+    pub(super) fn read(dir: &Path) -> anyhow::Result<Self> {
         let file = dir.join(FILE);
         let secret = std::fs::read(&file).with_context(|| format!("read {}", file.display()))?;
         Self::new(&secret).with_context(|| file.display().to_string())

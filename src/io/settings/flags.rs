@@ -61,12 +61,13 @@ pub(super) struct CommonFlags {
 pub(super) struct ControllerFlags {
     #[command(flatten)]
     pub(super) common: CommonFlags,
-    /// Name of the Secret that the speakers' gossip is sealed with [env: METALLB_ML_SECRET_NAME]
+    /// Name of the Secret that the speakers' gossip is sealed with, made where there is none [env:
+    /// METALLB_ML_SECRET_NAME]
     #[arg(long, value_name = "NAME")]
-    ml_secret_name: Option<String>,
-    /// Name of our Deployment [env: METALLB_DEPLOYMENT]
+    pub(super) ml_secret_name: Option<String>,
+    /// Name of our Deployment, which that Secret goes with [env: METALLB_DEPLOYMENT]
     #[arg(long, value_name = "NAME")]
-    deployment: Option<String>,
+    pub(super) deployment: Option<String>,
     /// Whether to serve webhooks: enabled, disabled or onlywebhook
     #[arg(long, value_name = "MODE", default_value = "enabled")]
     webhook_mode: WebhookMode,
@@ -144,7 +145,8 @@ pub(super) struct SpeakerFlags {
 /// How the speakers know who of them is alive.
 #[derive(clap::Args, Debug)]
 pub(super) struct GossipFlags {
-    /// Where the other speakers are, HOST[:PORT] and comma separated, in place of asking the API for their Pods
+    /// Where the other speakers are, HOST[:PORT] and comma separated, in place of asking the API for their Pods; or
+    /// `lease`: no gossip, but a Lease that each speaker renews
     #[arg(long, value_name = "HOSTS")]
     pub(super) members: Option<String>,
     /// Address of the speakers' gossip [env: METALLB_ML_BIND_ADDR]
@@ -160,6 +162,9 @@ pub(super) struct GossipFlags {
     /// /etc/ml_secret_key; none with --members]
     #[arg(long, value_name = "DIR", value_parser = possibly_empty)]
     pub(super) ml_secret_key_path: Option<PathBuf>,
+    /// Name of the Secret to take that key from while it is not in the directory [env: METALLB_ML_SECRET_NAME]
+    #[arg(long, value_name = "NAME")]
+    pub(super) ml_secret_name: Option<String>,
     /// Time the gossip for a wide area network
     #[arg(long, value_name = "BOOL", default_value = "false", default_missing_value = "true",
         num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]

@@ -16,8 +16,10 @@ pub struct Gossip {
     pub port: u16,
     /// Where the others are.
     pub others: Others,
-    /// The directory of the key; `None` for no seal.
+    /// The directory of the key.
     pub key_dir: Option<PathBuf>,
+    /// The Secret of the key, for as long as it is not in the directory. With neither there is no seal.
+    pub secret: Option<String>,
     /// How fast it goes.
     pub pace: Pace,
 }
@@ -29,6 +31,8 @@ pub enum Others {
     Named(Vec<String>),
     /// Where the Pods with these labels are.
     Pods(String),
+    /// Nobody needs to know: they renew Leases.
+    Leases,
 }
 
 /// `None` where neither `--members` nor both of MetalLB's settings are there: as there, every Node counts then.
@@ -41,6 +45,7 @@ pub(super) fn read(
     let labels = text(flags.ml_labels).or_else(|| env(from, "METALLB_ML_LABELS"));
     let key_dir =
         flags.ml_secret_key_path.or_else(|| env(from, "METALLB_ML_SECRET_KEY_PATH").map(PathBuf::from));
+    let secret = text(flags.ml_secret_name).or_else(|| env(from, "METALLB_ML_SECRET_NAME"));
     let port = match (flags.ml_bindport, env(from, "METALLB_ML_BIND_PORT")) {
         (Some(port), _) => port,
         (None, Some(text)) => {
@@ -57,6 +62,12 @@ pub(super) fn read(
     });
     let (others, default_key) = match (members, labels) {
         (Some(hosts), _) if hosts.is_empty() => return Ok(None),
+        (Some(hosts), _) if hosts == ["lease"] => match manifests {
+            true => {
+                return Err(Stop::new("--members=lease needs an API server, which --manifests does without"));
+            }
+            false => (Others::Leases, None),
+        },
         (Some(hosts), _) => (Others::Named(hosts), None),
         (None, Some(labels)) if bind.is_some() && !manifests => {
             (Others::Pods(labels), Some(PathBuf::from(KEY_DIR)))
@@ -73,6 +84,7 @@ pub(super) fn read(
         port,
         others,
         key_dir: key_dir.or(default_key).filter(|dir| !dir.as_os_str().is_empty()),
+        secret: secret.filter(|_| !manifests),
         pace: if flags.ml_wan_config { Pace::Wide } else { Pace::Local },
     }))
 }

@@ -71,6 +71,35 @@ fn metallbs_command_lines() {
 }
 
 #[test]
+fn the_secret_of_the_gossip() {
+    let read = |args: &[&str], env: &[(&str, &str)]| {
+        let env = |name: &str| env.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        Controller::read(&from(args, &env)).unwrap()
+    };
+    assert_eq!(read(&["--deployment=controller"], &[]).gossip_key, None);
+    assert_eq!(read(&["--ml-secret-name="], &[]).gossip_key, None);
+    let env = [("METALLB_ML_SECRET_NAME", "memberlist"), ("METALLB_DEPLOYMENT", "controller")];
+    let all = read(&[], &env);
+    assert_eq!(all.common.ineffective, []);
+    let key = GossipKey { secret: "memberlist".into(), deployment: Some("controller".into()) };
+    assert_eq!(all.gossip_key, Some(key));
+    let all = read(&["--ml-secret-name=other"], &env[..1]);
+    assert_eq!(all.gossip_key, Some(GossipKey { secret: "other".into(), deployment: None }));
+
+    let gossip = |args: &[&str]| {
+        let env = [("METALLB_ML_BIND_ADDR", "10.0.0.1"), ("METALLB_ML_LABELS", "a=b"), env[0]];
+        speaker(&[&["--node-name=n"], args].concat(), &env).unwrap().gossip.unwrap()
+    };
+    assert_eq!(gossip(&[]).secret, Some("memberlist".into()));
+    assert_eq!(gossip(&["--ml-secret-name=x", "--ml-secret-key-path="]).secret, Some("x".into()));
+    assert_eq!(
+        gossip(&["--manifests=/x", "--members=a"]).secret,
+        None,
+        "a directory has no Secrets to ask for"
+    );
+}
+
+#[test]
 fn the_speakers_gossip() {
     let gossip = |args: &[&str], env: &[(&str, &str)]| {
         speaker(&[&["--node-name=n"], args].concat(), env).map(|all| all.gossip)
@@ -86,6 +115,8 @@ fn the_speakers_gossip() {
     assert_eq!((named.bind, named.port, named.key_dir), (None, 7946, None));
     assert_eq!(named.pace, crate::io::members::Pace::Wide);
     assert_eq!(gossip(&["--members="], &[bind, labels]).unwrap(), None, "switched off");
+    let leases = gossip(&["--members=lease"], &[bind, labels]).unwrap().unwrap();
+    assert_eq!(leases.others, Others::Leases);
     let env = [bind, labels, ("METALLB_ML_BIND_PORT", "9000"), ("METALLB_ML_SECRET_KEY_PATH", "/k")];
     let all = gossip(&[], &env).unwrap().unwrap();
     assert_eq!((all.port, all.key_dir), (9000, Some("/k".into())));
@@ -94,6 +125,7 @@ fn the_speakers_gossip() {
         (&["--members=a", "--ml-bindaddr=0.0.0.0"][..], &[][..], "--ml-bindaddr"),
         (&["--members=a", "--ml-bindaddr=eth0"], &[], "--ml-bindaddr"),
         (&["--members=a", "--ml-bindport=0"], &[], "--ml-bindport"),
+        (&["--members=lease", "--manifests=/x"], &[], "--members=lease"),
         (&["--members=a"], &[("METALLB_ML_BIND_PORT", "x")], "METALLB_ML_BIND_PORT"),
     ] {
         let (text, code) = said(gossip(args, env).unwrap_err());

@@ -1,0 +1,258 @@
+//! What the speakers' knowledge of each other needs of a real API server: the Secret that their gossip is sealed with,
+//! and, with `--members=lease`, the Leases that take the gossip's place.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use ferrolb_e2e::{
+    bins,
+    capture::Capture,
+    cluster::{Cluster, Extent, Identity, SYSTEM, kustomize},
+    election,
+    fabric::{Fabric, LAN},
+    neighbour::{self, Claim, claims},
+    objects,
+    process::Running,
+    wait,
+};
+use serde_json::{Value, json};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The term of a Lease, a renewal that came just before the end, the one that shows it, and some for the machine.
+const MISSED: Duration = Duration::from_secs(6);
+
+/// Who says that it goes need not be missed.
+const TOLD: Duration = Duration::from_millis(1500);
+
+/// Twice the term of a Lease, and more.
+const AWAY: Duration = Duration::from_secs(8);
+
+fn secret(cluster: &Cluster) -> Result<Value> {
+    cluster.kubectl().get(&["-n", SYSTEM, "secret", "memberlist"])
+}
+
+fn secret_but(cluster: &Cluster, former: &Value) -> Result<Value> {
+    wait::until(DEADLINE, "a Secret", || {
+        // there is none for a while
+        let found = secret(cluster).ok();
+        Ok(found.filter(|found| found.pointer("/metadata/uid") != former.pointer("/metadata/uid")))
+    })
+}
+
+#[test]
+fn a_key_is_made_once_and_stays() -> Result<()> {
+    let cluster = Cluster::start(Fabric::create(1)?, Extent::Whole)?;
+    cluster.install()?;
+    let controller = cluster.start_controller()?;
+    let first = secret_but(&cluster, &Value::Null)?;
+    // 32 bytes
+    assert_eq!(first["data"]["secretkey"].as_str().context("no key")?.len(), 44);
+    let owner = &first["metadata"]["ownerReferences"];
+    let deployment = cluster.kubectl().get(&["-n", SYSTEM, "deployment", "controller"])?;
+    assert_eq!(owner[0]["kind"], "Deployment");
+    assert_eq!(owner[0]["uid"], deployment["metadata"]["uid"], "{owner}");
+
+    // a restart
+    controller.stop()?;
+    let controller = cluster.start_controller()?;
+    looked(&controller)?;
+    assert_eq!(secret(&cluster)?, first);
+
+    // it goes with its Deployment, of which there is another one by then
+    let kubectl = cluster.kubectl();
+    kubectl.run(&["-n", SYSTEM, "delete", "deployment", "controller"])?;
+    cluster.install()?;
+    let second = secret_but(&cluster, &first)?;
+    assert_ne!(second["data"], first["data"], "another key");
+    controller.stop()?;
+
+    // somebody else's, such as MetalLB's, is as good
+    kubectl.run(&["-n", SYSTEM, "delete", "secret", "memberlist"])?;
+    kubectl.apply(&json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "memberlist", "namespace": SYSTEM},
+        "stringData": {"secretkey": "c29tZWJvZHkgZWxzZSdz"},
+    }))?;
+    let theirs = secret(&cluster)?;
+    let controller = cluster.start_controller()?;
+    looked(&controller)?;
+    assert_eq!(secret(&cluster)?, theirs);
+    controller.stop()?;
+    cluster.no_right_missing()
+}
+
+/// Waits until the controller has seen the Secret that is there.
+fn looked(controller: &Running) -> Result<()> {
+    controller.wait_for_log(DEADLINE, "the speakers' gossip has a key already")
+}
+
+/// Three nodes of a flat network, whose speakers renew Leases, as the overlay has it.
+struct Three {
+    cluster: Cluster,
+    _controller: Running,
+    speakers: BTreeMap<String, Running>,
+    args: Vec<String>,
+    ip: IpAddr,
+}
+
+impl Three {
+    fn start() -> Result<Self> {
+        let cluster = Cluster::start(Fabric::create(3)?, Extent::ApiOnly)?;
+        let kubectl = cluster.kubectl();
+        let overlay = kustomize(&bins::checkout()?.join("manifests/overlays/lease"))?;
+        kubectl.apply(&overlay)?;
+        kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&overlay).context("decode the overlay")?;
+        let speaker = objects.iter().find(|object| object["kind"] == "DaemonSet").context("no DaemonSet")?;
+        let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+        let args = args.into_iter().flatten().filter_map(Value::as_str);
+        let mut args: Vec<String> =
+            args.filter(|arg| arg.starts_with("--members")).map(str::to_owned).collect();
+        ensure!(args.len() == 1, "{args:?}");
+        args.push("--frr-vty-dir=".to_owned());
+        let service = objects::Service::new("flat", "flat", cluster.fabric()).yaml(cluster.fabric());
+        kubectl.apply(&[objects::pools(), objects::advertisements(), service].join("---\n"))?;
+        let controller = cluster.start_controller()?;
+        let ip = wait::until(DEADLINE, "an address", || {
+            let service = kubectl.get(&["-n", "default", "service", "flat"])?;
+            let ip = service.pointer("/status/loadBalancer/ingress/0/ip").and_then(Value::as_str);
+            Ok(ip.map(str::parse).transpose()?)
+        })?;
+        let mut three = Self { cluster, _controller: controller, speakers: BTreeMap::new(), args, ip };
+        for name in three.names() {
+            three.start_speaker(&name)?;
+        }
+        Ok(three)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.cluster.fabric().nodes.iter().map(|node| node.name().to_owned()).collect()
+    }
+
+    fn start_speaker(&mut self, name: &str) -> Result<()> {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let identity = Identity { account: "speaker", class: "", port: 7472 };
+        let net = &self.cluster.fabric().node(name)?.net;
+        let speaker = self.cluster.launch_frr_k8s_speaker(&identity, net, name, &args)?;
+        self.speakers.insert(name.to_owned(), speaker);
+        Ok(())
+    }
+
+    /// Waits until everybody knows everybody.
+    fn see_each_other(&self) -> Result<()> {
+        for (name, speaker) in &self.speakers {
+            let net = &self.cluster.fabric().node(name)?.net;
+            speaker.wait_for(DEADLINE, "two others", || {
+                let url = "http://127.0.0.1:7472/metrics";
+                let metrics = net.command("curl").args(["-s", "-m", "2", url]).text()?;
+                Ok(metrics.contains("ferrolb_members_others 2\n").then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn elected(&self, of: &[String]) -> Result<String> {
+        let ip = self.ip.to_string();
+        let winner = election::winner(of.iter().map(String::as_str), &ip).context("no candidate")?;
+        Ok(winner.to_owned())
+    }
+
+    fn wire(&self) -> Result<Capture> {
+        let fabric = self.cluster.fabric();
+        Capture::start(&fabric.warden, &fabric.client, LAN, neighbour::FILTER)
+    }
+
+    /// What was announced of the address since then, by anybody or by one.
+    fn announced(&self, wire: &Capture, by: Option<&str>, since: Duration) -> Result<Vec<Claim>> {
+        let mac = by.map(|name| self.cluster.fabric().node(name)?.net.mac(LAN)).transpose()?;
+        let mut claims = claims(&wire.frames()?);
+        claims.retain(|claim| claim.ip == self.ip && !claim.answer && claim.at >= since);
+        claims.retain(|claim| mac.as_ref().is_none_or(|mac| claim.mac == *mac));
+        Ok(claims)
+    }
+
+    /// How long after `since` a node announced the address.
+    fn taken(&self, wire: &Capture, by: &str, since: Duration) -> Result<Duration> {
+        wait::until(DEADLINE, &format!("an announcement by {by}"), || {
+            let claims = self.announced(wire, Some(by), since)?;
+            Ok(claims.first().map(|claim| claim.at.saturating_sub(since)))
+        })
+        .with_context(|| self.speakers.values().map(Running::log_text).collect::<String>())
+    }
+}
+
+/// The Node object stays: only the Lease tells.
+#[test]
+fn a_speaker_that_renews_its_lease_no_more_is_replaced() -> Result<()> {
+    let mut three = Three::start()?;
+    three.see_each_other()?;
+    let first = three.elected(&three.names())?;
+    let others: Vec<String> = three.names().into_iter().filter(|name| *name != first).collect();
+    let second = three.elected(&others)?;
+    let ask = |three: &Three| {
+        let fabric = three.cluster.fabric();
+        let mac = fabric.node(&first)?.net.mac(LAN)?;
+        wait::until_true(DEADLINE, &format!("an answer by {first} alone"), || {
+            let how = neighbour::Ask::All;
+            let macs =
+                neighbour::ask(&fabric.warden, &fabric.client, three.ip, how, Duration::from_millis(200))?;
+            Ok(!macs.is_empty() && macs.iter().all(|one| *one == mac))
+        })
+    };
+    ask(&three)?;
+
+    let (wire, killed) = (three.wire()?, wait::since_epoch()?);
+    three.speakers.remove(&first).context("no speaker")?.kill()?;
+    let taken = three.taken(&wire, &second, killed)?;
+    println!("killed: {second} announced it after {} ms", taken.as_millis());
+    assert!(taken < MISSED, "{taken:?}");
+
+    let back = wait::since_epoch()?;
+    three.start_speaker(&first)?;
+    three.taken(&wire, &first, back)?;
+    three.see_each_other()?;
+    ask(&three)?;
+
+    let (wire, told) = (three.wire()?, wait::since_epoch()?);
+    let speaker = three.speakers.remove(&first).context("no speaker")?;
+    let status = speaker.stop()?;
+    ensure!(status.success(), "{status}\n{}", speaker.log_text());
+    let taken = three.taken(&wire, &second, told)?;
+    println!("told to end: {second} announced it after {} ms", taken.as_millis());
+    assert!(taken < TOLD, "{taken:?}");
+    three.start_speaker(&first)?;
+    three.see_each_other()?;
+    ask(&three)?;
+
+    // nobody can renew, and nobody takes anybody for dead: neither then nor when the first gets through again
+    let (wire, away) = (three.wire()?, wait::since_epoch()?);
+    three.cluster.without_api(|| {
+        wait::pass(AWAY);
+        Ok(())
+    })?;
+    let renewals = |three: &Three| {
+        let leases = three.cluster.kubectl().get(&["-n", SYSTEM, "leases", "-l", "ferrolb.io/speaker"])?;
+        let items = leases["items"].as_array().cloned().unwrap_or_default();
+        anyhow::Ok(items.iter().map(|lease| lease["spec"]["renewTime"].clone()).collect::<Vec<_>>())
+    };
+    let before = renewals(&three)?;
+    assert_eq!(before.len(), 3);
+    for _ in 0..3 {
+        let last = renewals(&three)?;
+        wait::until_true(DEADLINE, "everybody to renew", || {
+            Ok(renewals(&three)?.iter().zip(&last).all(|(now, last)| now != last))
+        })?;
+    }
+    let moved: Vec<Claim> = [&second, &others[0], &others[1]]
+        .into_iter()
+        .map(|name| three.announced(&wire, Some(name), away))
+        .collect::<Result<Vec<_>>>()?
+        .concat();
+    assert!(moved.is_empty(), "{moved:?}");
+    ask(&three)?;
+    for speaker in three.speakers.values() {
+        let log = speaker.log_text();
+        ensure!(!log.contains("our ServiceAccount"), "the overlay grants too little:\n{log}");
+    }
+    Ok(())
+}
