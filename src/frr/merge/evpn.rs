@@ -200,7 +200,9 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
                 Err(what) => fault(".rd", what),
             }
         }
-        for (list, name, wildcard) in [(&marks.import_rts, "importRTs", true), (&marks.export_rts, "exportRTs", false)] {
+        for (list, name, wildcard) in
+            [(&marks.import_rts, "importRTs", true), (&marks.export_rts, "exportRTs", false)]
+        {
             for (i, text) in list.iter().enumerate() {
                 match target(text, wildcard) {
                     Ok(word) if wildcard => drop(vni.imports.insert(word)),
@@ -219,9 +221,7 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
             twice.push((format!("{at}.evpn.l2vnis[{i}].vni"), format!("duplicate VNI {}", from.vni)));
         }
     }
-    let l3 = from.l3vni.as_ref().map(|from| {
-        (from.vni, vni(from.vni, &from.marks, "l3vni".to_owned()))
-    });
+    let l3 = from.l3vni.as_ref().map(|from| (from.vni, vni(from.vni, &from.marks, "l3vni".to_owned())));
     for (field, what) in twice {
         clean = false;
         faults.add(field, what);

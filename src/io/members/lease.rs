@@ -166,6 +166,8 @@ impl Setup {
     /// Writes our Lease: with what we say, or that it is nobody's any more.
     async fn write(&self, leases: &Api<Lease>, fact: Option<&Fact>, term: Duration) -> kube::Result<Lease> {
         let name = format!("speaker-{}", self.node);
+        #[expect(clippy::disallowed_methods, reason = "a Lease carries the time")]
+        let now = Timestamp::now();
         let said = fact.map(|fact| ByteString(fact.encode()));
         let owner = self
             .pod
@@ -179,7 +181,7 @@ impl Setup {
             "spec": {
                 "holderIdentity": fact.map(|_| self.node.as_str()),
                 "leaseDurationSeconds": term.as_secs(),
-                "renewTime": format!("{:.6}", Timestamp::now()),
+                "renewTime": format!("{now:.6}"),
             },
         });
         leases.patch(&name, &PatchParams::apply(WRITER).force(), &Patch::Apply(body)).await
