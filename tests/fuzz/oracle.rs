@@ -76,6 +76,10 @@ fn solicitation(node: &Node, link: u32, to: Mac, from: Mac, packet: &[u8]) -> Op
         return None;
     }
     let option = source_option(&message[24..])?;
+    // who asks from an address of ours claims it, and what names us as its sender needs no answer
+    if node.own.contains(&option.unwrap_or(from)) || node.served.contains_key(&(IpAddr::from(source), link)) {
+        return None;
+    }
     let searching = source == [0; 16];
     let group = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff];
     if searching && (option.is_some() || !destination.starts_with(&group)) {
