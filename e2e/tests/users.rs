@@ -115,7 +115,13 @@ async fn routes_come_in(version: Version) -> Result<()> {
                 Ok(heard.collect::<BTreeSet<_>>() == comes && routes.contains_key("198.51.100.1/32"))
             })
             .with_context(|| {
-                let show = ["show running-config bgpd", "show route-map 10.7.0.2-in", "show ip prefix-list", "show bgp ipv4 unicast json", "show bgp ipv4 unicast"];
+                let show = [
+                    "show running-config bgpd",
+                    "show route-map 10.7.0.2-in",
+                    "show ip prefix-list",
+                    "show bgp ipv4 unicast json",
+                    "show bgp ipv4 unicast",
+                ];
                 show.map(|command| frr.vtysh(command).unwrap_or_default()).join("\n----\n")
             })
         })?;

@@ -51,10 +51,7 @@ pub(super) const CONNECT_TIME: [(&str, &str); 2] = [
         "duration(self).getSeconds() >= 1 && duration(self).getSeconds() <= 65535",
         "connect time should be between 1 seconds to 65535",
     ),
-    (
-        "duration(self).getMilliseconds() % 1000 == 0",
-        "connect time should contain a whole number of seconds",
-    ),
+    ("duration(self).getMilliseconds() % 1000 == 0", "connect time should contain a whole number of seconds"),
 ];
 
 /// CEL rules, each with the message of its refusal.

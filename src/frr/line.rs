@@ -3,7 +3,9 @@
 //! The only place of these spellings: the file and the delta are made of the same lines. Options are keyed by the
 //! order in which they are sent.
 
-use super::{BfdProfile, ClassId, Entry, Gate, GracefulRestart, ListName, Policy, Range, Router, Session, afi, name};
+use super::{
+    BfdProfile, ClassId, Entry, Gate, GracefulRestart, ListName, Policy, Range, Router, Session, afi, name,
+};
 use crate::{
     config::{Community, Neighbor, RemoteAs},
     names::Word,

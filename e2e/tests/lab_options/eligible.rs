@@ -1,7 +1,10 @@
 //! Which nodes may announce at all, seen at the routers.
 
 use anyhow::Result;
-use ferrolb_e2e::{lab::prefix, objects::{self, Service}};
+use ferrolb_e2e::{
+    lab::prefix,
+    objects::{self, Service},
+};
 
 use crate::world::{World, object};
 

@@ -40,8 +40,10 @@ fn settings_of_the_speaker() -> Result<()> {
     };
     networks("")?;
     world.lab.manifests.put("advertisement", &object("BGPAdvertisement", "all", "{}"))?;
-    let neighbor =
-        format!("{{address: {}, asn: 65031, toReceive: {{allowed: {{mode: all}}}}}}", world.address("f8-v4")?);
+    let neighbor = format!(
+        "{{address: {}, asn: 65031, toReceive: {{allowed: {{mode: all}}}}}}",
+        world.address("f8-v4")?
+    );
     let spec = format!("{{bgp: {{routers: [{{asn: {NODE_ASN}, neighbors: [{neighbor}]}}]}}}}");
     world.lab.manifests.put("receive", &users("receive", &spec))?;
     let addresses = world.lab.add(&Service::new("steady", "ads", &world.lab.fabric))?;
@@ -120,8 +122,15 @@ fn logged(world: &World, level: &str, debug: bool) -> Result<()> {
         wait::until_true(DEADLINE, &format!("the log of {node}'s FRR at {level}"), || {
             let text = world.lab.frr(&node)?.vtysh("show running-config")?;
             let level = format!("log stdout {level}");
-            ensure!(text.lines().any(|line| line == level || level == "log stdout debugging" && line == "log stdout"), "{text}");
-            Ok(text.lines().any(|line| line.trim() == "debug bgp updates" || line.starts_with("debug bgp updates")) == debug)
+            ensure!(
+                text.lines()
+                    .any(|line| line == level || level == "log stdout debugging" && line == "log stdout"),
+                "{text}"
+            );
+            Ok(text
+                .lines()
+                .any(|line| line.trim() == "debug bgp updates" || line.starts_with("debug bgp updates"))
+                == debug)
         })
         .with_context(|| world.lab.logs())?;
     }

@@ -223,7 +223,9 @@ fn no_text_becomes_a_line() -> Result<()> {
     }
     for (index, text) in texts.iter().enumerate() {
         let name = format!("evil-secret-{index}");
-        let peer = format!("{{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, passwordSecret: {{name: {name}}}}}");
+        let peer = format!(
+            "{{myASN: 64512, peerASN: 65000, peerAddress: 172.31.1.66, passwordSecret: {{name: {name}}}}}"
+        );
         let secret = format!(
             "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {name}\n  namespace: metallb-system\n\
              type: kubernetes.io/basic-auth\nstringData:\n  password: {}\n",

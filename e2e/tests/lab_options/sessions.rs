@@ -211,7 +211,8 @@ fn a_router_id_is_the_nodes() -> Result<()> {
     let n1 = world.lab.fabric.node("n1")?;
     let life = || Ok::<_, anyhow::Error>(world.seen("red", "n1")?.life);
     let (red, own) = (life()?, objects::node(n1));
-    let annotated = own.replacen("  labels:\n", "  annotations: {ferrolb.io/router-id: 192.0.2.77}\n  labels:\n", 1);
+    let annotated =
+        own.replacen("  labels:\n", "  annotations: {ferrolb.io/router-id: 192.0.2.77}\n  labels:\n", 1);
     let no_v4 = objects::node_at("n1", &[Segment::Lan.v6(n1.host()).into()]);
     // CRC-32 of `n1`, the last octet first
     for (node, id) in [(annotated, "192.0.2.77"), (no_v4, "236.84.121.235")] {

@@ -25,8 +25,7 @@ fn every_session_is_told_of() -> Result<()> {
             for standing in &world.standing {
                 let field = |field| standing.object.field(field);
                 let peer = field("peerAddress").or(field("interface")).context("no peer")?;
-                let (vrf, port) =
-                    (field("vrf").unwrap_or("default"), field("peerPort").unwrap_or("179"));
+                let (vrf, port) = (field("vrf").unwrap_or("default"), field("peerPort").unwrap_or("179"));
                 for line in [
                     format!("metallb_bgp_session_up{{peer=\"{peer}:{port}\",vrf=\"{vrf}\"}} 1"),
                     format!(
