@@ -123,7 +123,7 @@ async fn files_of_users_objects_are_fix_points_in_frr_10() -> Result<()> {
 
 /// An FRR that has loaded the frr.conf of a golden case with users' objects says of itself what the file says: nothing is
 /// missing, nothing more is there, and the delta between the two is empty. Raw lines, of which EVPN's are some, are there
-/// word for word, each under the lines that it belongs under, but for those of this list.
+/// word for word, each under the lines that it belongs under.
 async fn fix_points(setup: &Setup<'_>) -> Result<()> {
     let warden = Warden::start()?;
     let net = Net::create(&warden, "fixed")?;
@@ -142,7 +142,7 @@ async fn fix_points(setup: &Setup<'_>) -> Result<()> {
         let shown = blocks(&frr.vtysh("show running-config")?);
         let raw = frr::written(&text).into_iter().map(|line| [line.path, vec![line.text]].concat());
         let lost: Vec<_> = raw.filter(|line| !shown.contains(line)).collect();
-        println!("{}: {lost:#?}", case.display());
+        assert!(lost.is_empty(), "{}: {lost:#?}", case.display());
         frr.stop()?;
         cases += 1;
     }

@@ -123,7 +123,10 @@ fn detail(frr: &Frr, family: &str) -> Result<Value> {
 fn path(path: &Value) -> Path {
     let list = |field: &str| {
         let list = path.pointer(&format!("/{field}/list")).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(|value| value.as_str().map(str::to_owned)).collect::<Vec<_>>()
+        // a well-known one has a name here
+        let number =
+            |text: &str| if text == "gracefulShutdown" { "65535:0".to_owned() } else { text.to_owned() };
+        list.into_iter().flatten().filter_map(|value| value.as_str().map(number)).collect::<Vec<_>>()
     };
     let hops = path.get("nexthops").and_then(Value::as_array);
     let global = |hop: &&Value| text(hop, "/scope") != Some("link-local");

@@ -7,7 +7,7 @@ use crate::{
     api,
     config::{Neighbor, Problems},
     frr::{Model, RawLine, line, name},
-    names::Word,
+    names::{Asn, Word},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,7 +101,8 @@ impl Evpn {
                     let head = format!("vni {number}");
                     if *vni != Vni::default() {
                         push(&mut lines, &path, head.clone(), owner);
-                        vni.lines(&[path.as_slice(), &[head]].concat(), owner, &mut lines);
+                        let own = automatic(router.asn, *number);
+                        vni.lines(&[path.as_slice(), &[head]].concat(), &own, owner, &mut lines);
                     }
                 }
             }
@@ -116,11 +117,16 @@ impl Evpn {
                 for family in ["ipv4", "ipv6"] {
                     push(&mut lines, &path, format!("advertise {family} unicast"), owner);
                 }
-                vni.lines(&path, owner, &mut lines);
+                vni.lines(&path, &automatic(router.asn, *number), owner, &mut lines);
             }
         }
         lines
     }
+}
+
+/// The route target that FRR gives a VNI by itself: two octets of the AS, and the number.
+fn automatic(asn: Asn, vni: i32) -> String {
+    format!("{}:{vni}", asn.get() & 0xffff)
 }
 
 fn push(lines: &mut Vec<RawLine>, path: &[String], text: String, owner: &str) {
@@ -175,17 +181,24 @@ impl Vni {
         Ok(Self { rd, imports, exports: targets(&self.exports, other.exports)? })
     }
 
-    fn lines(&self, path: &[String], owner: &str, lines: &mut Vec<RawLine>) {
+    /// The target that FRR would give it by itself comes last: said before another one, it counts for nothing.
+    fn lines(&self, path: &[String], own: &str, owner: &str, lines: &mut Vec<RawLine>) {
+        let in_order = |targets: &BTreeSet<Word>, verb: &str| {
+            let (last, first): (Vec<&Word>, Vec<_>) =
+                targets.iter().partition(|target| target.as_str() == own);
+            let lines = first.into_iter().chain(last).map(|target| format!("route-target {verb} {target}"));
+            lines.collect::<Vec<_>>()
+        };
         let rd = self.rd.iter().map(|rd| format!("rd {rd}"));
-        let imports = self.imports.iter().map(|target| format!("route-target import {target}"));
-        let exports = self.exports.iter().map(|target| format!("route-target export {target}"));
+        let (imports, exports) = (in_order(&self.imports, "import"), in_order(&self.exports, "export"));
         rd.chain(imports).chain(exports).for_each(|text| push(lines, path, text, owner));
     }
 }
 
 fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Option<AddressFamily> {
     let mut clean = true;
-    let mut vni = |number: i32, marks: &api::FRRRouteMarks, field: String| {
+    // FRR takes any AS's target for a VRF only
+    let mut vni = |number: i32, marks: &api::FRRRouteMarks, any: bool, field: String| {
         let mut fault = |rest: &str, what: String| {
             faults.add(format!("{at}.evpn.{field}{rest}"), what);
             clean = false;
@@ -200,13 +213,14 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
                 Err(what) => fault(".rd", what),
             }
         }
-        for (list, name, wildcard) in
-            [(&marks.import_rts, "importRTs", true), (&marks.export_rts, "exportRTs", false)]
-        {
+        let lists = [
+            (&marks.import_rts, "importRTs", any, &mut vni.imports),
+            (&marks.export_rts, "exportRTs", false, &mut vni.exports),
+        ];
+        for (list, name, wildcard, targets) in lists {
             for (i, text) in list.iter().enumerate() {
                 match target(text, wildcard) {
-                    Ok(word) if wildcard => drop(vni.imports.insert(word)),
-                    Ok(word) => drop(vni.exports.insert(word)),
+                    Ok(word) => drop(targets.insert(word)),
                     Err(what) => fault(&format!(".{name}[{i}]"), what),
                 }
             }
@@ -216,12 +230,12 @@ fn read(from: &api::FRREvpn, owner: &str, at: &str, faults: &mut Faults) -> Opti
     let mut l2 = BTreeMap::new();
     let mut twice = Vec::new();
     for (i, from) in from.l2vnis.iter().enumerate() {
-        let vni = vni(from.vni, &from.marks, format!("l2vnis[{i}]"));
+        let vni = vni(from.vni, &from.marks, false, format!("l2vnis[{i}]"));
         if l2.insert(from.vni, vni).is_some() {
             twice.push((format!("{at}.evpn.l2vnis[{i}].vni"), format!("duplicate VNI {}", from.vni)));
         }
     }
-    let l3 = from.l3vni.as_ref().map(|from| (from.vni, vni(from.vni, &from.marks, "l3vni".to_owned())));
+    let l3 = from.l3vni.as_ref().map(|from| (from.vni, vni(from.vni, &from.marks, true, "l3vni".to_owned())));
     for (field, what) in twice {
         clean = false;
         faults.add(field, what);
