@@ -28,7 +28,7 @@ fn echo() -> Result<()> {
     let router = world.router("f10-v4")?;
     let frr = router.frr().context("it runs FRR")?;
     let wire = Capture::start(&world.lab.fabric.warden, router.net(), TOR, "udp port 3785")?;
-    world.router_watches(true)?;
+    world.router_watches("f10-v4", true)?;
     let echo = "{receiveInterval: 310, transmitInterval: 320, echoMode: true, echoInterval: 90}";
     world.lab.manifests.put("echo", &profile("echo", echo))?;
     let watched = world.peer("f10-v4")?.with("bfdProfile", "echo");
@@ -84,7 +84,7 @@ fn passive_mode() -> Result<()> {
         if !waits {
             wait::until_true(DEADLINE, "the nodes to call", || Ok(firsts()? == [Some(true); 2]))?;
         }
-        world.router_watches(true)?;
+        world.router_watches("f10-v4", true)?;
         up("f10-v4")?;
         ensure!(firsts()? == [Some(!waits); 2], "{name}: {:?}", firsts()?);
         unwatched(&world, name)?;
@@ -118,7 +118,7 @@ fn minimum_ttl() -> Result<()> {
 
 /// Takes BFD away from f10-v4 again, on both ends.
 fn unwatched(world: &World, profile: &str) -> Result<()> {
-    world.router_watches(false)?;
+    world.router_watches("f10-v4", false)?;
     world.put(&world.peer("f10-v4")?)?;
     for node in world.lab.names() {
         let frr = world.lab.frr(&node)?;
