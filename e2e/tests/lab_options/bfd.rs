@@ -28,7 +28,7 @@ fn echo() -> Result<()> {
     let router = world.router("f10-v4")?;
     let frr = router.frr().context("it runs FRR")?;
     let wire = Capture::start(&world.lab.fabric.warden, router.net(), TOR, "udp port 3785")?;
-    world.router_watches(true)?;
+    world.router_watches("f10-v4", true)?;
     let echo = "{receiveInterval: 310, transmitInterval: 320, echoMode: true, echoInterval: 90}";
     world.lab.manifests.put("echo", &profile("echo", echo))?;
     let watched = world.peer("f10-v4")?.with("bfdProfile", "echo");
@@ -52,8 +52,7 @@ fn echo() -> Result<()> {
         Ok(())
     };
     world.step(&[], || world.put(&watched), come)?;
-    unwatched(&world)?;
-    world.lab.manifests.remove("echo")
+    unwatched(&world, "echo")
 }
 
 /// In passive mode a node says nothing until the router has: whoever speaks first is the router, and without passive mode
@@ -85,11 +84,10 @@ fn passive_mode() -> Result<()> {
         if !waits {
             wait::until_true(DEADLINE, "the nodes to call", || Ok(firsts()? == [Some(true); 2]))?;
         }
-        world.router_watches(true)?;
+        world.router_watches("f10-v4", true)?;
         up("f10-v4")?;
         ensure!(firsts()? == [Some(!waits); 2], "{name}: {:?}", firsts()?);
-        unwatched(&world)?;
-        world.lab.manifests.remove(name)?;
+        unwatched(&world, name)?;
     }
     Ok(())
 }
@@ -118,34 +116,9 @@ fn minimum_ttl() -> Result<()> {
     world.lab.manifests.remove("far")
 }
 
-/// A node's FRR is killed while BFD watches its session with a router of FRR 10, which ends the session by BFD: once FRR
-/// runs again, so does the session, and BFD with it.
-#[test]
-fn a_crash_under_bfd_is_over_when_frr_runs_again() -> Result<()> {
-    let mut world = World::get()?;
-    world.router_watches(true)?;
-    let watched = world.peer("f10-v4")?.with("bfdProfile", "slow");
-    world.step(&[], || world.put(&watched), || node_is(&world, "up")("f10-v4"))?;
-    for node in world.lab.names() {
-        world.lab.kill_frr(&node, &["bgpd", "zebra", "bfdd"])?;
-        let lost = world.wait_seen("f10-v4", &node, "gone", |seen| !seen.established)?;
-        ensure!(lost.lost.contains("BFD"), "it was not BFD that ended it: {lost:#?}");
-        let start = wait::now();
-        world.lab.resume_frr(&node)?;
-        world.wait_seen("f10-v4", &node, "up again", |seen| seen.established)?;
-        println!("{node}: up again {:.1?} after FRR was started", start.elapsed());
-        node_is(&world, "up")("f10-v4")?;
-        for standing in &world.standing {
-            world.wait_seen(standing.object.name, &node, "up again", |seen| seen.established)?;
-        }
-        world.undisturbed(&[&format!("@{node}")])?;
-    }
-    unwatched(&world)
-}
-
 /// Takes BFD away from f10-v4 again, on both ends.
-fn unwatched(world: &World) -> Result<()> {
-    world.router_watches(false)?;
+fn unwatched(world: &World, profile: &str) -> Result<()> {
+    world.router_watches("f10-v4", false)?;
     world.put(&world.peer("f10-v4")?)?;
     for node in world.lab.names() {
         let frr = world.lab.frr(&node)?;
@@ -154,7 +127,8 @@ fn unwatched(world: &World) -> Result<()> {
         })?;
     }
     world.up("f10-v4")?;
-    world.undisturbed(&["f10-v4"])
+    world.undisturbed(&["f10-v4"])?;
+    world.lab.manifests.remove(profile)
 }
 
 /// Waits until every node's f10-v4 is watched with this profile, whatever comes of it.

@@ -259,7 +259,7 @@ fn bfd_profiles() -> Result<()> {
         }
         Ok(())
     };
-    world.router_watches(true)?;
+    world.router_watches("f10-v4", true)?;
     let watched = world.peer("f10-v4")?.with("bfdProfile", "slow");
     world.step(&[], || world.put(&watched), || wait(Some([400, 500, 5])))?;
     let faster = profile("slow", "{receiveInterval: 350, transmitInterval: 450, detectMultiplier: 7}");
@@ -270,7 +270,7 @@ fn bfd_profiles() -> Result<()> {
     world.step(&[], || world.lab.manifests.put("second", &second), || Ok(()))?;
     world.step(&[], || world.put(&moved), || wait(Some([600, 700, 3])))?;
     // nobody wants it any more
-    world.router_watches(false)?;
+    world.router_watches("f10-v4", false)?;
     world.step(&["f10-v4"], || world.put(&world.peer("f10-v4")?), || wait(None))?;
     world.up("f10-v4")?;
     world.undisturbed(&["f10-v4"])?;

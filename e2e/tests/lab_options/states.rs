@@ -1,7 +1,7 @@
 //! What each speaker says of its sessions, whatever they are: unnumbered, in a VRF, at another port.
 
 use anyhow::{Context as _, Result, ensure};
-use ferrolb_e2e::{lab::DEADLINE, objects::Service, peer::name, wait};
+use ferrolb_e2e::{lab::DEADLINE, objects::Service, wait};
 use serde_json::Value;
 
 use crate::{
@@ -62,15 +62,6 @@ fn every_session_is_told_of() -> Result<()> {
 #[test]
 fn unnumbered_bfd_is_told_of() -> Result<()> {
     let world = World::get()?;
-    let router = world.router("line")?.frr().context("it runs FRR")?;
-    let watch = |on: bool| {
-        let no = if on { "" } else { "no " };
-        let mut lines = vec!["configure terminal".to_owned(), "router bgp 65038".to_owned()];
-        for node in world.lab.names() {
-            lines.push(format!("{no}neighbor {} bfd", name(&world.at("line", &node)?)));
-        }
-        router.vtysh(&lines.join("\n")).map(drop)
-    };
     let told = |wanted: bool| {
         for node in world.lab.names() {
             wait::until_true(DEADLINE, &format!("BFD over the line in what {node} says: {wanted}"), || {
@@ -93,10 +84,10 @@ fn unnumbered_bfd_is_told_of() -> Result<()> {
         }
         Ok(())
     };
-    watch(true)?;
+    world.router_watches("line", true)?;
     let watched = world.peer("line")?.with("bfdProfile", "slow");
     world.step(&[], || world.put(&watched), || told(true))?;
-    watch(false)?;
+    world.router_watches("line", false)?;
     world.step(&["line"], || world.put(&world.peer("line")?), || world.up("line"))?;
     told(false)?;
     world.undisturbed(&["line"])

@@ -11,7 +11,6 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ferrolb_e2e::{
-    fabric::NODE_ASN,
     lab::{DEADLINE, Lab, Plan},
     netns::Net,
     objects,
@@ -84,6 +83,9 @@ impl World {
         self.lab.manifests.put("bfd", &slow())?;
         for standing in &self.standing {
             self.put(&standing.object)?;
+        }
+        for watched in ["f10-v4", "line"] {
+            self.router_watches(watched, false)?;
         }
         self.all_up()
     }
@@ -214,12 +216,12 @@ impl World {
             .try_for_each(|node| self.wait_seen(peer, node, "down", |seen| !seen.established).map(drop))
     }
 
-    /// Turns the BFD of f10-v4's router on and off.
-    pub(crate) fn router_watches(&self, on: bool) -> Result<()> {
-        let frr = self.router("f10-v4")?.frr().context("it runs FRR")?;
-        let mut lines = vec!["configure terminal".to_owned(), format!("router bgp {NODE_ASN}")];
+    /// Turns the BFD of a standing peer's router, which runs FRR, on and off.
+    pub(crate) fn router_watches(&self, peer: &str, on: bool) -> Result<()> {
+        let frr = self.router(peer)?.frr().context("it runs FRR")?;
+        let mut lines = vec!["configure terminal".to_owned(), "router bgp".to_owned()];
         for node in self.lab.names() {
-            let name = name(&self.at("f10-v4", &node)?);
+            let name = name(&self.at(peer, &node)?);
             lines.push(format!("{}neighbor {name} bfd", if on { "" } else { "no " }));
         }
         frr.vtysh(&lines.join("\n")).map(drop)

@@ -101,6 +101,34 @@ fn one_accepted_prefix_more_is_one_line() {
     assert_eq!(lines(&more, &less), [format!("no {line}")]);
 }
 
+/// An in-map that was begun by a gate, as an earlier version wrote it, is begun by the entry that decides nothing: in one
+/// piece, and what is put there is not taken away again.
+#[test]
+fn the_first_entry_takes_a_gates_place() {
+    let fields = serde_json::json!([{"address": "10.0.0.1", "asn": 65001}]);
+    let block = ["10.96.0.0/12".parse().unwrap()];
+    let wanted = merge(&Sources { block: &block, ..Sources::only(&neighbors("metallb-n1", fields)) }).model;
+    let mut had = wanted.clone();
+    let policy = had.policies.values_mut().next().unwrap();
+    policy.plain = false;
+    policy.gates = policy.gates.values().map(|gate| (crate::frr::Policy::FIRST, gate.clone())).collect();
+    let steps = crate::frr::delta(&had, &wanted);
+    let texts = |lines: &[crate::frr::Line]| lines.iter().map(|line| line.text.clone()).collect::<Vec<_>>();
+    let [first, gate] = &steps[..] else { panic!("{steps:#?}") };
+    assert_eq!(
+        texts(&first.lines),
+        [
+            "no route-map 10.0.0.1-in deny 1",
+            "no route-map 10.0.0.1-in optimization",
+            "route-map 10.0.0.1-in permit 1",
+            "on-match next"
+        ]
+    );
+    assert_eq!(first.undo.as_deref(), Some("no route-map 10.0.0.1-in permit 1"));
+    assert_eq!(texts(&gate.lines)[0], "route-map 10.0.0.1-in deny 2");
+    assert_eq!(crate::frr::delta(&wanted, &wanted), []);
+}
+
 /// Input: ten thousand characters in every text field.
 /// Output: each is refused with its field; nothing of it is in frr.conf; the problem is short.
 #[test]
