@@ -166,6 +166,9 @@ impl<'a> Driver<'a> {
                 contests.extend(self.contest(link, ip, by, loud));
             }
             verdicts.push((verdict, sent));
+            if self.responder.waits() {
+                self.responder.met(now(), link, bytes);
+            }
         })?;
         let counters = Arc::clone(&self.counters);
         let mut totals = counters.lock();

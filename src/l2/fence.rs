@@ -89,9 +89,13 @@ const REMIND: Duration = Duration::from_millis(20);
 /// Questions without an answer before the address is taken back.
 const UNANSWERED: u32 = 3;
 
-/// The same for an address that the other was not heard of at all: it may have others only.
-const PRESUMED: u32 = 6;
-const ASK_PRESUMED: Duration = Duration::from_millis(50);
+/// The same for an address that the other was not heard of at all, a second in all: it may have others only, but it is
+/// rather busy, as it has as much to say at a heal as this node. The gossip will have settled it long before.
+const PRESUMED: u32 = 10;
+const ASK_PRESUMED: Duration = Duration::from_millis(100);
+
+/// Until the first of those questions: the other may be about to say it.
+const ASK_FIRST: Duration = Duration::from_millis(50);
 
 /// How old a claim may be whose time has come: the other saw first that the address moves.
 const RECENT: Duration = Duration::from_secs(1);
@@ -143,7 +147,7 @@ impl Conceded {
             to: to.clone(),
             at,
             by_name,
-            ask: now + REMIND,
+            ask: now + ASK_FIRST,
             pause: ASK,
             unanswered: 0,
             heard,

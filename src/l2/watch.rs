@@ -77,17 +77,25 @@ impl Watch {
         }
     }
 
-    /// `node` was away and has claimed what was answered for at `place`: its other addresses there. It is not asked any
-    /// more; who else was away may be back, too, and is asked at once.
-    pub(super) fn back(&mut self, now: Instant, place: Place, node: &NodeName) -> BTreeSet<IpAddr> {
-        let (ip, link) = place;
-        let vigil = self.0.remove(&(node.clone(), link));
+    /// Whether anybody is asked.
+    pub(super) fn waits(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// `node` is back on `link`: its addresses there. It is not asked any more; who else was away may be back, too, and
+    /// is asked at once.
+    pub(super) fn back(&mut self, now: Instant, link: IfIndex, node: &NodeName) -> BTreeSet<IpAddr> {
+        let Some(gone) = self.0.remove(&(node.clone(), link)) else { return BTreeSet::new() };
+        self.0.iter_mut().filter(|((_, on), _)| *on == link).for_each(|(_, vigil)| vigil.at = now);
+        gone.ips
+    }
+
+    /// What was answered for at `place` is no more.
+    pub(super) fn leave(&mut self, (ip, link): Place) {
         for (_, vigil) in self.0.iter_mut().filter(|((_, on), _)| *on == link) {
             vigil.ips.remove(&ip);
-            vigil.at = now;
         }
         self.0.retain(|_, vigil| !vigil.ips.is_empty());
-        vigil.map(|vigil| vigil.ips).unwrap_or_default()
     }
 
     /// `node` has answered for what is answered for at `place`: what moves to it has begun to.

@@ -46,6 +46,7 @@ impl Responder {
         match self.fence.claimed(now, place, by, loud) {
             Step::Concede => {
                 self.schedule.stop(place);
+                self.watch.leave(place);
                 self.leave_to(now, place, by);
                 Outcome::Concede
             }
@@ -58,6 +59,7 @@ impl Responder {
             }
             Step::Burst(at) => {
                 self.schedule.start(at, place);
+                self.leave_to(now, place, by);
                 Outcome::Defend
             }
             Step::Once => {
@@ -69,12 +71,36 @@ impl Responder {
         }
     }
 
-    /// The node at `by` is back, and has the address at `place`: leaves all to it there that is its own. It has heard of
-    /// the heal as little as this node had: to ask it for each, one after the other, would take too long.
+    /// Whether a node is away whose addresses are answered for here, so that [`Self::met`] is of use.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.watch.waits()
+    }
+
+    /// Takes note of the frame `bytes` where it shows that a node that was away is back: it asks whether this node is,
+    /// as only a speaker does.
+    pub fn met(&mut self, now: Instant, link: IfIndex, bytes: &[u8]) {
+        let Ok(frame) = wire::parse(bytes) else { return };
+        let asked: IpAddr = match frame.message {
+            Message::Arp(arp) if arp.sender_ip.is_unspecified() => arp.target_ip.into(),
+            Message::Solicitation(asked) if asked.source.is_unspecified() => asked.target.into(),
+            _ => return,
+        };
+        let rivals = &self.fence.rivals;
+        // if it asks for what is its own, the two do not agree: each answer will show what comes of it
+        let own = rivals.stations.get(&frame.source).zip(rivals.owners.get(&asked));
+        if self.holds((asked, link)) && own.is_none_or(|(node, owners)| !owners.contains(node)) {
+            self.leave_to(now, (asked, link), frame.source);
+        }
+    }
+
+    /// The node at `by` was away and is heard of what is at `place`: leaves all else to it there that is its own. It has
+    /// all of it, as a rule, and has heard of the heal as little as this node had: to ask for each, one after the other,
+    /// would take too long.
     fn leave_to(&mut self, now: Instant, place: Place, by: Mac) {
         let rivals = Arc::clone(&self.fence.rivals);
-        let Some(node) = rivals.stations.get(&by) else { return };
-        for ip in self.watch.back(now, place, node) {
+        let Some(node) = rivals.stations.get(&by).filter(|node| !rivals.live.contains(*node)) else { return };
+        for ip in self.watch.back(now, place.1, node) {
             let other = (ip, place.1);
             if self.holds(other) && other != place {
                 self.schedule.stop(other);

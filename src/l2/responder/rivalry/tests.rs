@@ -103,6 +103,7 @@ impl Segment {
                     }
                     Verdict::Drop(_) => {}
                 }
+                responder.met(now, ETH0, &frame.bytes);
             }
         }
     }
@@ -361,7 +362,7 @@ fn a_heal_is_noticed_on_the_wire() {
         assert_eq!(segment.answer(vip(n)), [0], "address {n}");
     }
     assert!(segment.claims(1).len() < vips / 2, "what was not heard is not told");
-    segment.pass(75 * MS);
+    segment.pass(115 * MS);
     assert_eq!(segment.claims(1).len(), vips);
     // the winner has announced every one of them
     for n in 0..vips {
@@ -380,6 +381,35 @@ fn a_heal_is_noticed_on_the_wire() {
     assert!((55..=65).contains(&asked), "{asked} questions in a minute");
 }
 
+/// Each has taken what is the other's: the first question of either is the news for both.
+#[test]
+fn a_heal_is_noticed_by_both_at_once() {
+    for first in [0, 1] {
+        let mut segment = Segment::new(8, &[&[], &[]]);
+        let now = segment.at();
+        for (node, theirs) in [(0, 4..8), (1, 0..4)] {
+            let owners = theirs.map(|n| (vip(n), [name(1 - node)].into())).collect();
+            let all = Rivals { owners, ..Rivals::clone(&rivals(node, &BTreeSet::new(), 8, &[])) };
+            segment.nodes[node].follow(now, &Arc::new(all));
+        }
+        segment.cut = true;
+        segment.want(first, 8);
+        segment.pass(10 * MS);
+        segment.want(1 - first, 8);
+        // `first` asks at 25, 50, 75 …, the other one ten later
+        segment.pass(10_005 * MS);
+        segment.cut = false;
+        segment.pass(9 * MS);
+        assert_eq!(segment.answer(vip(0)), [0, 1], "nobody has asked");
+        segment.pass(MS);
+        for n in 0..8 {
+            assert_eq!(segment.answer(vip(n)), if n < 4 { [0] } else { [1] }, "address {n}, {first} asks");
+        }
+        segment.pass(300 * MS);
+        assert_eq!([segment.claims(0).len(), segment.claims(1).len()], [4, 4]);
+    }
+}
+
 /// Who is back has not everything that it was away from: the rest is answered for as before, after a moment.
 #[test]
 fn what_one_that_is_back_does_not_have_is_taken_back() {
@@ -389,7 +419,7 @@ fn what_one_that_is_back_does_not_have_is_taken_back() {
     segment.want(1, 8);
     segment.pass(60_000 * MS);
     segment.cut = false;
-    segment.pass(500 * MS);
+    segment.pass(1100 * MS);
     for n in 0..8 {
         assert_eq!(segment.answer(vip(n)), if n < 4 { [0] } else { [1] }, "address {n}");
     }
@@ -413,7 +443,7 @@ fn what_one_that_is_back_does_not_have_another_one_may() {
     for n in 0..8 {
         assert_eq!(segment.answer(vip(n)), if n < 4 { [0] } else { [2] }, "address {n}");
     }
-    segment.pass(200 * MS);
+    segment.pass(300 * MS);
     for (ip, claim) in segment.claims(1) {
         let first = (0..4).any(|n| vip(n) == ip);
         assert_eq!((claim.conceded, claim.node), (true, Some(name(if first { 0 } else { 2 }))), "{ip}");
