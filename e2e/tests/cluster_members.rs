@@ -103,8 +103,9 @@ impl Three {
         kubectl.apply(&overlay)?;
         kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
         let objects: Vec<Value> = serde_saphyr::from_multiple(&overlay).context("decode the overlay")?;
-        let speaker = objects.iter().find(|object| object["kind"] == "DaemonSet").context("no DaemonSet")?;
-        let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+        let daemons = |object: &&Value| object.get("kind").and_then(Value::as_str) == Some("DaemonSet");
+        let speaker = objects.iter().find(daemons).context("no DaemonSet")?;
+        let args = speaker.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array);
         let args = args.into_iter().flatten().filter_map(Value::as_str);
         let mut args: Vec<String> =
             args.filter(|arg| arg.starts_with("--members")).map(str::to_owned).collect();
