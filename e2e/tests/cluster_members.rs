@@ -69,6 +69,8 @@ fn a_key_is_made_once_and_stays() -> Result<()> {
     cluster.install()?;
     let second = secret_but(&cluster, &first)?;
     assert_ne!(second["data"], first["data"], "another key");
+    let deployment = cluster.kubectl().get(&["-n", SYSTEM, "deployment", "controller"])?;
+    assert_eq!(second["metadata"]["ownerReferences"][0]["uid"], deployment["metadata"]["uid"], "{second}");
     controller.stop()?;
 
     // somebody else's, such as MetalLB's, is as good
