@@ -9,8 +9,9 @@ use ferrolb_e2e::{
     capture::Capture,
     cluster::{Cluster, Extent, Identity, SYSTEM, kustomize},
     election,
-    fabric::{Fabric, LAN},
+    fabric::{Fabric, LAN, Segment},
     neighbour::{self, Claim, claims},
+    netns::Net,
     objects,
     process::Running,
     wait,
@@ -24,6 +25,9 @@ const MISSED: Duration = Duration::from_secs(6);
 
 /// Who says that it goes need not be missed.
 const TOLD: Duration = Duration::from_millis(1500);
+
+/// Who is looked for is found well before the minute is over after which everybody looks again.
+const FOUND: Duration = Duration::from_secs(20);
 
 /// Twice the term of a Lease, and more.
 const AWAY: Duration = Duration::from_secs(8);
@@ -65,6 +69,8 @@ fn a_key_is_made_once_and_stays() -> Result<()> {
     cluster.install()?;
     let second = secret_but(&cluster, &first)?;
     assert_ne!(second["data"], first["data"], "another key");
+    let deployment = cluster.kubectl().get(&["-n", SYSTEM, "deployment", "controller"])?;
+    assert_eq!(second["metadata"]["ownerReferences"][0]["uid"], deployment["metadata"]["uid"], "{second}");
     controller.stop()?;
 
     // somebody else's, such as MetalLB's, is as good
@@ -86,6 +92,65 @@ fn looked(controller: &Running) -> Result<()> {
     controller.wait_for_log(DEADLINE, "the speakers' gossip has a key already")
 }
 
+/// The first speakers of a cluster: there is no key yet, and then nobody whose Pod has an address.
+#[test]
+fn a_speaker_may_be_earlier_than_the_key_and_than_the_others() -> Result<()> {
+    let cluster = Cluster::start(Fabric::create(2)?, Extent::ApiOnly)?;
+    cluster.install()?;
+    let fabric = cluster.fabric();
+    // as the kubelet mounts a Secret that is not there
+    let empty = fabric.warden.make_dir("no-key")?.display().to_string();
+    let speakers = fabric.nodes.iter().map(|node| {
+        let bind = Segment::Lan.v4(node.host()).to_string();
+        let labels = "app=metallb,component=speaker";
+        let gossip = ["--frr-vty-dir", "", "--ml-bindaddr", &bind, "--ml-labels", labels];
+        let key = ["--ml-secret-key-path", &empty, "--ml-secret-name", "memberlist"];
+        let identity = Identity { account: "speaker", class: "", port: 7472 };
+        cluster.launch_frr_k8s_speaker(&identity, &node.net, node.name(), &[&gossip[..], &key].concat())
+    });
+    let speakers: Vec<Running> = speakers.collect::<Result<_>>()?;
+    let each = || speakers.iter().zip(&fabric.nodes);
+    for (speaker, node) in each() {
+        speaker.wait_for_log(DEADLINE, "waiting for the key of the speakers' gossip")?;
+        answers(
+            speaker,
+            &node.net,
+            "17472/readyz",
+            "not ready, waiting for: the other speakers\n",
+            DEADLINE,
+        )?;
+    }
+    let _controller = cluster.start_controller()?;
+    for (speaker, node) in each() {
+        answers(speaker, &node.net, "17472/readyz", "ok\n", DEADLINE)?;
+    }
+    for node in &fabric.nodes {
+        let (ip, name) = (Segment::Lan.v4(node.host()), node.name());
+        cluster.kubectl().apply(&json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": SYSTEM, "labels": {"app": "metallb", "component": "speaker"},
+            },
+            "spec": {"serviceAccountName": "speaker", "containers": [{"name": "none", "image": "none"}]},
+        }))?;
+        let status = json!({"status": {"phase": "Running", "podIP": ip, "podIPs": [{"ip": ip}]}});
+        cluster.kubectl().patch_status(&["-n", SYSTEM, "pod", name], &status)?;
+    }
+    for (speaker, node) in each() {
+        answers(speaker, &node.net, "7472/metrics", "ferrolb_members_others 1\n", FOUND)?;
+    }
+    Ok(())
+}
+
+/// Waits until a speaker says this, among other things.
+fn answers(speaker: &Running, net: &Net, from: &str, text: &str, patience: Duration) -> Result<()> {
+    speaker.wait_for(patience, &format!("{text:?} of {from}"), || {
+        let url = format!("http://127.0.0.1:{from}");
+        let said = net.command("curl").args(["-s", "-m", "2", &url]).output()?;
+        Ok(String::from_utf8_lossy(&said.stdout).contains(text).then_some(()))
+    })
+}
+
 /// Three nodes of a flat network, whose speakers renew Leases, as the overlay has it.
 struct Three {
     cluster: Cluster,
@@ -103,8 +168,9 @@ impl Three {
         kubectl.apply(&overlay)?;
         kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
         let objects: Vec<Value> = serde_saphyr::from_multiple(&overlay).context("decode the overlay")?;
-        let speaker = objects.iter().find(|object| object["kind"] == "DaemonSet").context("no DaemonSet")?;
-        let args = speaker["spec"]["template"]["spec"]["containers"][0]["args"].as_array();
+        let daemons = |object: &&Value| object.get("kind").and_then(Value::as_str) == Some("DaemonSet");
+        let speaker = objects.iter().find(daemons).context("no DaemonSet")?;
+        let args = speaker.pointer("/spec/template/spec/containers/0/args").and_then(Value::as_array);
         let args = args.into_iter().flatten().filter_map(Value::as_str);
         let mut args: Vec<String> =
             args.filter(|arg| arg.starts_with("--members")).map(str::to_owned).collect();
@@ -142,11 +208,7 @@ impl Three {
     fn see_each_other(&self) -> Result<()> {
         for (name, speaker) in &self.speakers {
             let net = &self.cluster.fabric().node(name)?.net;
-            speaker.wait_for(DEADLINE, "two others", || {
-                let url = "http://127.0.0.1:7472/metrics";
-                let metrics = net.command("curl").args(["-s", "-m", "2", url]).text()?;
-                Ok(metrics.contains("ferrolb_members_others 2\n").then_some(()))
-            })?;
+            answers(speaker, net, "7472/metrics", "ferrolb_members_others 2\n", DEADLINE)?;
         }
         Ok(())
     }

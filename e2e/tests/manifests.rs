@@ -154,29 +154,33 @@ fn the_manifests_keep_their_contract() -> Result<()> {
 fn the_speakers_have_what_the_controller_makes<'a>(
     find: impl Fn(&str, &str) -> Result<&'a Value>,
 ) -> Result<()> {
-    let env = |pod: &Value, name: &str| {
-        let all = pod["containers"][0]["env"].as_array().into_iter().flatten();
-        all.clone().find(|one| one["name"] == name).cloned().with_context(|| format!("no {name}"))
+    let at = |value: &Value, path: &str| value.pointer(path).cloned().unwrap_or_default();
+    let member = |list: Value, key: &str, value: &Value| {
+        let found = list.as_array().into_iter().flatten().find(|one| one.get(key) == Some(value)).cloned();
+        found.with_context(|| format!("none has {key} {value}: {list}"))
     };
-    let controller = &find("Deployment", "controller")?["spec"]["template"]["spec"];
-    let secret = env(controller, "METALLB_ML_SECRET_NAME")?["value"].clone();
+    let pod = |workload: &Value| at(workload, "/spec/template/spec");
+    let env = |pod: &Value, name: &str| member(at(pod, "/containers/0/env"), "name", &json!(name));
+    let value = |pod: &Value, name: &str| Ok::<_, anyhow::Error>(at(&env(pod, name)?, "/value"));
+    let controller = pod(find("Deployment", "controller")?);
+    let secret = value(&controller, "METALLB_ML_SECRET_NAME")?;
     assert_eq!(
-        (&secret, &env(controller, "METALLB_DEPLOYMENT")?["value"]),
-        (&json!("memberlist"), &json!("controller"))
+        (&secret, value(&controller, "METALLB_DEPLOYMENT")?),
+        (&json!("memberlist"), json!("controller"))
     );
-    let daemons = &find("DaemonSet", "speaker")?["spec"];
-    let speaker = &daemons["template"]["spec"];
-    assert_eq!(env(speaker, "METALLB_ML_SECRET_NAME")?["value"], secret);
-    assert_eq!(env(speaker, "METALLB_ML_BIND_ADDR")?["valueFrom"]["fieldRef"]["fieldPath"], "status.podIP");
-    let labels = daemons["selector"]["matchLabels"].as_object().context("no labels")?;
+    let daemons = find("DaemonSet", "speaker")?;
+    let speaker = pod(daemons);
+    assert_eq!(value(&speaker, "METALLB_ML_SECRET_NAME")?, secret);
+    let bind = at(&env(&speaker, "METALLB_ML_BIND_ADDR")?, "/valueFrom/fieldRef/fieldPath");
+    assert_eq!(bind, "status.podIP");
+    let labels = at(daemons, "/spec/selector/matchLabels");
+    let labels = labels.as_object().context("no labels")?.iter();
     let labels: Vec<String> =
-        labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    assert_eq!(env(speaker, "METALLB_ML_LABELS")?["value"], labels.join(","));
-    let dir = &env(speaker, "METALLB_ML_SECRET_KEY_PATH")?["value"];
-    let mounts = speaker["containers"][0]["volumeMounts"].as_array().into_iter().flatten();
-    let mount = mounts.clone().find(|mount| &mount["mountPath"] == dir).context("the key is not mounted")?;
-    let volumes = speaker["volumes"].as_array().into_iter().flatten();
-    let volume = volumes.clone().find(|volume| volume["name"] == mount["name"]).context("no volume")?;
-    assert_eq!(volume["secret"], json!({"secretName": secret, "optional": true}));
+        labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    assert_eq!(value(&speaker, "METALLB_ML_LABELS")?, labels.join(","));
+    let dir = value(&speaker, "METALLB_ML_SECRET_KEY_PATH")?;
+    let mount = member(at(&speaker, "/containers/0/volumeMounts"), "mountPath", &dir)?;
+    let volume = member(at(&speaker, "/volumes"), "name", &at(&mount, "/name"))?;
+    assert_eq!(at(&volume, "/secret"), json!({"secretName": secret, "optional": true}));
     Ok(())
 }

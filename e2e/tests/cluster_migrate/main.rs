@@ -65,6 +65,7 @@ fn every_service_keeps_its_addresses_there_and_back() -> Result<()> {
         Ok((controller, speakers))
     })?;
     follow("clean")?;
+    has_a_key(&cluster)?;
     guide::pool_can_be_changed(&cluster, "there")?;
     pending_says_why(&cluster)?;
     say("there", &seen);
@@ -86,6 +87,7 @@ fn every_service_keeps_its_addresses_there_and_back() -> Result<()> {
         Ok((controller, speakers))
     })?;
     follow("clean-back")?;
+    has_a_key(&cluster)?;
     say("back", &seen);
     kept("back", &watch.end(&cluster, "back")?, &before)?;
     assert_eq!(services::held(&cluster)?, before);
@@ -151,6 +153,18 @@ fn replace_by_theirs(
             cluster.start_metallb_speaker(metallb, node)
         })
         .collect()
+}
+
+/// Whichever controller runs made the Secret of the speakers' gossip if the other one's went with its Deployment.
+fn has_a_key(cluster: &Cluster) -> Result<()> {
+    let deployment = cluster.kubectl().get(&["-n", SYSTEM, "deployment", "controller"])?;
+    let uid = deployment.pointer("/metadata/uid").context("no uid")?;
+    wait::until_true(DEADLINE, "the Secret of the gossip, with its Deployment", || {
+        let secret = cluster.kubectl().get(&["-n", SYSTEM, "secret", "memberlist"]).unwrap_or_default();
+        let key =
+            secret.pointer("/data/secretkey").and_then(Value::as_str).is_some_and(|key| !key.is_empty());
+        Ok(key && secret.pointer("/metadata/ownerReferences/0/uid") == Some(uid))
+    })
 }
 
 /// Waits until the router has every address but the flat one's from both nodes.

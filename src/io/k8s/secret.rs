@@ -110,9 +110,11 @@ impl Place {
     async fn make(&self, owner: Option<&str>) -> Result<(), Fault> {
         let mut metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
         if let Some(deployment) = owner {
-            let owner =
+            let found =
                 self.owner(deployment).await.map_err(|why| Fault::of("get deployments.apps", &why))?;
-            metadata.owner_references = owner.map(|owner| vec![owner]);
+            // we are being taken away, and nobody would ever take away what we make now
+            let found = found.ok_or_else(|| Fault::Failed(format!("there is no Deployment {deployment}")))?;
+            metadata.owner_references = Some(vec![found]);
         }
         let mut key = vec![0; LENGTH];
         SystemRandom::new().fill(&mut key).map_err(|_| Fault::Failed("no random numbers".to_owned()))?;
@@ -130,14 +132,11 @@ impl Place {
         }
     }
 
-    /// What the Secret goes with; nothing where there is no such Deployment.
+    /// What the Secret goes with; `None` where there is no such Deployment.
     async fn owner(&self, deployment: &str) -> kube::Result<Option<OwnerReference>> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let found = answer(deployments.get_metadata_opt(deployment)).await?;
         let uid = found.and_then(|found| found.metadata.uid);
-        if uid.is_none() {
-            tracing::warn!(deployment, "there is no such Deployment for the gossip's Secret to go with");
-        }
         Ok(uid.map(|uid| OwnerReference {
             api_version: Deployment::api_version(&()).into_owned(),
             kind: Deployment::kind(&()).into_owned(),

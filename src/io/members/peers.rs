@@ -14,8 +14,11 @@ use std::{
 };
 use tokio::{net::lookup_host, sync::watch};
 
-/// Between two looks, and after one that failed.
-const AGAIN: Duration = Duration::from_mins(1);
+/// Between two looks: soon at first, since speakers that start together have no address yet when they look for each
+/// other, then ever less often.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// After one that failed.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Where the other speakers are.
@@ -73,7 +76,7 @@ impl Peers {
         port: u16,
         tell: watch::Sender<Option<BTreeSet<SocketAddr>>>,
     ) -> anyhow::Result<()> {
-        let mut failing = false;
+        let (mut failing, mut pause) = (false, AGAIN.0);
         loop {
             let (found, fault) = self.find(port).await;
             if let Some(found) = found {
@@ -92,7 +95,12 @@ impl Peers {
                 _ => {}
             }
             failing = fault.is_some();
-            tokio::time::sleep(if failing { RETRY } else { AGAIN }).await;
+            if failing {
+                tokio::time::sleep(RETRY).await;
+            } else {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(AGAIN.1);
+            }
         }
     }
 
