@@ -84,7 +84,9 @@ async fn one(kind: Kind, api: Api<Raw>, resource: ApiResource, role: Role, to: S
                 if none {
                     changes.extend([Change::Listing(kind), Change::Synced(kind)]);
                 }
-                if !std::mem::replace(&mut failing, true) {
+                if is_expired(&error) {
+                    tracing::debug!(%kind, "the API server cannot go on from where the watch was: listing anew");
+                } else if !std::mem::replace(&mut failing, true) {
                     report(kind, &resource, &error, none);
                 }
                 pause = if is_refused(&error) { refused.next() } else { away.next() };
@@ -156,6 +158,12 @@ pub(super) fn is_missing(error: &Error) -> bool {
     matches!(error,
         Error::InitialListFailed(kube::Error::Api(status)) | Error::WatchStartFailed(kube::Error::Api(status))
             if status.is_not_found() || status.code == 404)
+}
+
+/// Whether the API server has only forgotten how to go on from where a watch was, which it may at any time, and does
+/// soon after a CRD was made: what there is is listed anew.
+fn is_expired(error: &Error) -> bool {
+    matches!(error, Error::WatchError(status) if status.code == 410)
 }
 
 /// Whether the API server is there and said no: it lacks the kind, we lack a right, or it has too much to do.
@@ -235,6 +243,17 @@ mod tests {
         assert!(
             matches!(change(Kind::IPAddressPool, Event::Delete(bad)), Some(Change::Pool(name, None)) if name == "p")
         );
+    }
+
+    #[test]
+    fn a_version_that_is_too_old_is_no_failure() {
+        let said = |code| {
+            let mut status = kube::core::Status::default();
+            (status.code, status.message) = (code, "too old resource version: 190 (213)".into());
+            Error::WatchError(Box::new(status))
+        };
+        assert!(is_expired(&said(410)));
+        assert!(!is_expired(&said(500)) && !is_expired(&Error::NoResourceVersion));
     }
 
     #[test]
