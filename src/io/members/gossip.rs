@@ -71,6 +71,11 @@ pub(super) struct Gossip {
     connected: bool,
     /// Who is there, by address.
     active: BTreeMap<SocketAddr, Identity>,
+    /// When each was last heard by ourselves.
+    heard: BTreeMap<SocketAddr, Instant>,
+    /// Who was given up by others, and is heard all the same: after a partition each side tells the other whom it had
+    /// given up, and they come back in a moment.
+    doubted: BTreeMap<SocketAddr, Identity>,
     /// Who should be there and is not, since when.
     away: BTreeMap<SocketAddr, Instant>,
     /// Who was asked to come last.
@@ -102,6 +107,8 @@ impl Gossip {
             number: 0,
             connected: false,
             active: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             away: BTreeMap::new(),
             asked: None,
             expected: None,
@@ -138,6 +145,8 @@ impl Gossip {
     pub(super) fn heard(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
         match postcard::from_bytes(bytes) {
             Ok(Message::Swim(data)) => {
+                self.heard.insert(from, now);
+                let was = self.active.contains_key(&from);
                 // refused: from ourselves, or what an older life would be told
                 let understood = self.foca.handle_data(data, &mut self.effects);
                 self.misunderstood += u64::from(matches!(
@@ -145,6 +154,10 @@ impl Gossip {
                     Err(foca::Error::Decode(_) | foca::Error::MalformedPacket | foca::Error::DataTooBig)
                 ));
                 self.drain(now);
+                // who says himself that he goes is not doubted
+                if was && !self.active.contains_key(&from) && self.doubted.remove(&from).is_some() {
+                    self.look();
+                }
             }
             Ok(Message::Part(part)) => {
                 let sender = self.active.get(&from).filter(|sender| sender.life == part.life);
@@ -180,8 +193,20 @@ impl Gossip {
             self.ticks = self.ticks.wrapping_add(1);
             self.call_back(now);
             self.repeat(now);
+            self.doubt(now);
         }
         self.step(now);
+    }
+
+    /// Gives up whom others gave up and who is not heard any more.
+    fn doubt(&mut self, now: Instant) {
+        let lately = self.pace.lately();
+        self.heard.retain(|_, at| now.saturating_duration_since(*at) <= lately);
+        let before = self.doubted.len();
+        self.doubted.retain(|addr, _| self.heard.contains_key(addr));
+        if self.doubted.len() != before {
+            self.look();
+        }
     }
 
     /// When [`Self::pass`] is due next.
@@ -208,7 +233,7 @@ impl Gossip {
     /// Looks who is there.
     fn look(&mut self) {
         let mut view = View { settled: self.view.settled, ..View::default() };
-        for (addr, identity) in &self.active {
+        for (addr, identity) in self.active.iter().chain(&self.doubted) {
             let Some(fact) = self.said.of(*addr, identity.life) else { continue };
             if fact.stage != Stage::Starting {
                 view.members.insert(identity.node(), fact.as_member());
@@ -307,9 +332,14 @@ impl Gossip {
             .map(|identity| (identity.addr, identity.clone()))
             .collect();
         let before = std::mem::replace(&mut self.active, active);
-        for addr in before.into_keys().filter(|addr| !self.active.contains_key(addr)) {
+        let lately = self.pace.lately();
+        for (addr, identity) in before.into_iter().filter(|(addr, _)| !self.active.contains_key(addr)) {
             self.away.insert(addr, now);
+            if self.heard.get(&addr).is_some_and(|at| now.saturating_duration_since(*at) <= lately) {
+                self.doubted.insert(addr, identity);
+            }
         }
+        self.doubted.retain(|addr, _| !self.active.contains_key(addr));
         let active = &self.active;
         self.away.retain(|addr, _| !active.contains_key(addr));
         self.said.keep(|addr, life| active.get(&addr).is_none_or(|now| now.life == life));

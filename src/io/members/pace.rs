@@ -58,6 +58,11 @@ impl Pace {
         self.times(Duration::from_millis(250).saturating_add(Duration::from_millis(6).saturating_mul(more)))
     }
 
+    /// How long one counts as alive who was heard, whatever others say: less than it takes to give up one that is dead.
+    pub(super) const fn lately(self) -> Duration {
+        self.times(Duration::from_millis(120))
+    }
+
     /// How long a speaker that starts waits for the others, at most.
     pub(super) const fn grace(self) -> Duration {
         self.times(Duration::from_secs(1))

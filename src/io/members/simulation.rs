@@ -297,6 +297,30 @@ fn a_partition_shows_on_both_sides_and_its_end_at_once() {
     assert!(max < 50, "{max}");
 }
 
+/// One comes back and tells whom it had given up: those go on seeing each other.
+#[test]
+fn who_hears_each_other_does_after_a_heal_too() {
+    for seed in 0..20 {
+        let mut net = Net::of(3, 700 + seed, 0.0);
+        assert!(net.until(ms(5000), |net| net.see(&[0, 1, 2])).is_some());
+        net.sides.insert(2, 1);
+        assert!(net.until(ms(5000), |net| net.see(&[0, 1]) && net.see(&[2])).is_some());
+        net.until(ms(1000), |_| false);
+        net.sides.clear();
+        let lost = |net: &Net| {
+            [(0, 1), (1, 0)]
+                .into_iter()
+                .any(|(by, of)| !net.speakers[&by].view().members.contains_key(&name(of)))
+        };
+        assert!(net.until(ms(1000), lost).is_none(), "seed {seed}: one that was there all the time is lost");
+        assert!(net.see(&[0, 1, 2]));
+        // and who dies now is missed as fast as ever
+        net.kill(1);
+        let took = net.until(ms(2000), |net| net.see(&[0, 2]));
+        assert!(took.is_some_and(|took| took < ms(700)), "{took:?}");
+    }
+}
+
 #[test]
 fn who_is_alone_after_a_partition_finds_the_others_again() {
     let mut net = Net::of(3, 8, 0.2);
