@@ -4,8 +4,8 @@
 //! is noticed by all within half a second. Every datagram is sealed. Beside that each speaker brings a [`Fact`] to
 //! every other one.
 //!
-//! A start: a speaker decides nothing before it has looked around, that is, until most of the others have said what they
-//! are, or for a second. It counts for the others once it says [`Stage::Ready`], with its first decision: until then
+//! A start: a speaker answers for nothing before it has looked around, that is, until most of the others have said what
+//! they are, or for a second; routers are told meanwhile. It counts for the others once it says [`Stage::Ready`], with its first decision: until then
 //! they go on in its place. A leave: it says [`Stage::Leaving`], the others decide without it and announce, and it goes on
 //! answering until it hears that; see `run`'s `handover`. A partition: each side decides by whom it sees.
 //!

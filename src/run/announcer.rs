@@ -64,7 +64,7 @@ pub(super) struct Announcer {
     merged: Merged,
     /// What no neighbour may tell us.
     block: Vec<IpNet>,
-    /// Whether there was a pass.
+    /// Whether there was a pass that knew who is there.
     decided: bool,
     stale: bool,
 }
@@ -151,6 +151,12 @@ impl Announcer {
         self.observed.world.nodes.get(&self.me.node).is_some_and(|node| self.me.drains(node))
     }
 
+    /// Whether what it announces is all that it has to. Before, nobody is told: it would seem withdrawn.
+    #[must_use]
+    pub(super) const fn decided(&self) -> bool {
+        self.decided
+    }
+
     /// How far it has left from now on.
     pub(super) fn leave(&mut self, leave: Leave) {
         self.stale |= self.me.leave != leave;
@@ -162,7 +168,10 @@ impl Announcer {
         if !self.stale || !self.observed.synced() {
             return None;
         }
-        let members = self.alive()?;
+        let alive = self.alive();
+        let looked = alive.is_some();
+        // Routers need not know who else is there: until that is known nobody is, and nothing is answered for.
+        let members = alive.unwrap_or_default();
         self.stale = false;
         let plan = plan::plan(&self.me, &self.config, &self.observed.world, &members);
         let (model, object) = match &self.elsewhere {
@@ -171,11 +180,13 @@ impl Announcer {
             None => (self.cannot_speak(&plan), None),
         };
         let before = std::mem::replace(&mut self.plan, Arc::new(plan));
-        self.untold = match std::mem::replace(&mut self.decided, true) {
-            true => Untold::Since(before),
-            false => Untold::First,
-        };
-        self.presence.decided(&members);
+        if looked {
+            self.untold = match std::mem::replace(&mut self.decided, true) {
+                true => Untold::Since(before),
+                false => Untold::First,
+            };
+            self.presence.decided(&members);
+        }
         let l2 = Arc::new(self.plan.l2.clone());
         let rivals = Arc::new(self.rivals(&members));
         let leaving = self.me.leave != Leave::Staying;

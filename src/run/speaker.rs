@@ -223,7 +223,9 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             let (refused, other) = announcer.refusals();
             means.reload = states::in_words(refused);
             means.conversion = states::in_words(&other);
-            send_if_new(&mean, Some(means.clone()));
+            if announcer.decided() {
+                send_if_new(&mean, Some(means.clone()));
+            }
         }
     }
 }

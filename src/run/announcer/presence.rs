@@ -43,7 +43,7 @@ impl Presence {
 }
 
 impl Announcer {
-    /// Takes in who is there. After the first call nothing is decided before the gossip has looked around.
+    /// Takes in who is there. After the first call nothing is answered for before the gossip has looked around.
     pub(in crate::run) fn members(&mut self, view: Arc<View>) {
         self.stale |= self.presence.view.as_ref() != Some(&view);
         for (node, member) in &view.members {

@@ -179,7 +179,11 @@ fn link(name: &str) -> crate::net::Link {
 
 /// A speaker of node `n` with one Service on `eth1`.
 fn on_eth1() -> Announcer {
-    let mut announcer = announcer(false);
+    by_l2(announcer(false))
+}
+
+/// The same with a Service that is announced on eth1 and eth9.
+fn by_l2(mut announcer: Announcer) -> Announcer {
     let pool = json!({"metadata": {"name": "p"}, "spec": {"addresses": ["192.0.2.0/24"]}});
     announcer.observe(Change::Pool("p".into(), serde_json::from_value(pool).unwrap()));
     let ad = json!({"metadata": {"name": "l2"}, "spec": {"interfaces": ["eth1", "eth9"]}});
@@ -345,4 +349,34 @@ fn who_goes_of_its_own_accord_is_not_cut_off() {
     assert_eq!(owners(None), (1, nobody), "it went");
     assert_eq!(owners(Some(false)).0, 0);
     assert_eq!(owners(None).1, ["m"], "it was back");
+}
+
+/// Routers are told before the others are known, and may never be; links are not, and nothing is said of what is there.
+#[test]
+fn routers_need_not_wait_for_the_others() {
+    let mut announcer = by_l2(announcer(true));
+    announcer.links(&links(&["eth1"]));
+    let ad = json!({"metadata": {"name": "ad"}, "spec": {}});
+    announcer.observe(Change::BgpAdvertisement("ad".into(), serde_json::from_value(ad).unwrap()));
+    let view = |settled| {
+        let members = [("n".into(), Arc::default())].into();
+        Arc::new(crate::io::members::View { settled, members })
+    };
+    announcer.members(view(false));
+    let desired = announcer.decide().unwrap();
+    let told = |desired: &Desired| {
+        let routers = desired.frr.as_ref().unwrap().routers.values();
+        routers.map(|router| router.networks.len()).sum::<usize>()
+    };
+    assert_eq!((told(&desired), desired.l2.len()), (1, 0));
+    assert!(!announcer.decided());
+    assert_eq!(announcer.fact().stage, crate::io::members::Stage::Starting, "nobody may count on it");
+    assert!(announcer.news().is_empty());
+
+    announcer.members(view(true));
+    let desired = announcer.decide().unwrap();
+    assert_eq!((told(&desired), desired.l2.len()), (1, 1));
+    assert!(announcer.decided());
+    assert_eq!(announcer.fact().stage, crate::io::members::Stage::Ready);
+    assert!(announcer.news().is_empty(), "it was there before the restart");
 }
