@@ -62,13 +62,13 @@ fn the_manifest_applies_and_its_accounts_are_watched() -> Result<()> {
 
     let speaker = cluster.kubectl_as(&cluster.account("speaker")?);
     speaker.run(&["get", "services", "--all-namespaces"])?;
-    assert!(speaker.run(&["-n", SYSTEM, "get", "pods"]).is_err(), "the speaker may list Pods");
+    assert!(speaker.run(&["-n", SYSTEM, "get", "endpoints"]).is_err(), "the speaker may list Endpoints");
     let rights = cluster.rights()?;
     let list = |resource| Right::new("speaker", "", resource, "list");
     assert!(rights.used.contains(&list("services")), "{:?}", rights.used);
     assert!(!rights.idle().contains(&list("services")));
     assert!(rights.idle().contains(&list("nodes")));
-    assert_eq!(rights.missed.iter().collect::<Vec<_>>(), [&list("pods")]);
+    assert_eq!(rights.missed.iter().collect::<Vec<_>>(), [&list("endpoints")]);
     assert!(cluster.no_right_missing().is_err());
     Ok(())
 }
