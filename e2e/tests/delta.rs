@@ -475,6 +475,25 @@ async fn raw_lines(setup: &Setup<'_>) -> Result<()> {
         }
     }
     assert_same(&before, &frr.vtysh(show)?, || "without raw lines".to_owned());
+    // what a line takes from us is back when the line goes, whatever stays
+    let stays = "ip prefix-list EXTRA seq 5 permit 10.0.0.0/8\n";
+    for (taken, line) in [
+        ("no route-map 10.7.0.2-in\n", "route-map 10.7.0.2-in"),
+        ("router bgp 64512\n no neighbor 10.7.0.2 remote-as 65001\nexit\n", " neighbor 10.7.0.2 remote-as"),
+    ] {
+        for rest in ["", stays] {
+            let without = |line: &str| Ok(!frr.vtysh(show)?.lines().any(|other| other.starts_with(line)));
+            driver.desired.send_replace(Some(Arc::new(model(&format!("{taken}{rest}"))?)));
+            wait::until_true(DEADLINE, &format!("no {line}"), || without(line))?;
+            driver.desired.send_replace(Some(Arc::new(model(rest)?)));
+            let whole = || {
+                let now = frr.vtysh(show)?;
+                Ok(before.lines().filter(|line| !line.is_empty()).all(|line| now.lines().any(|l| l == line)))
+            };
+            wait::until_true(DEADLINE, &format!("what {taken:?} took"), whole)
+                .with_context(|| frr.vtysh(show).unwrap_or_default())?;
+        }
+    }
     driver.stop().await;
     Ok(())
 }

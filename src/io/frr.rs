@@ -273,18 +273,28 @@ impl Driver {
 
     /// Brings the daemons that are there from `known` to `wanted`.
     async fn apply(&mut self, wanted: &Model) {
-        let mut steps = delta(&self.known, wanted);
-        steps.retain(|step| self.link(step.daemon).is_up());
         let mut raw = self.bgp.is_up() && self.raw.differs(&wanted.raw);
-        if steps.is_empty() && !raw {
-            return;
-        }
         let start = now();
         let mut lines = Vec::new();
         if raw {
             self.raw.shed(&wanted.raw, &mut lines, &self.reports).await;
         }
         let shed = lines.len();
+        if shed > 0 {
+            // What they had taken from us nobody wants gone any more. What others have added stays.
+            self.usual.retain(|line| !wanted.raw.is_empty() && line.starts_with("no "));
+            self.raw.lose();
+            self.doubtful = true;
+            self.doubt().await;
+        }
+        let mut steps = delta(&self.known, wanted);
+        if shed > 0 {
+            steps.iter_mut().for_each(|step| step.lines.retain(|line| !self.usual.contains(&line.text)));
+        }
+        steps.retain(|step| self.link(step.daemon).is_up() && !step.lines.is_empty());
+        if steps.is_empty() && !raw {
+            return;
+        }
         for group in steps.chunk_by(|a, b| a.daemon == b.daemon && a.undo.is_none() && b.undo.is_none()) {
             let Some(daemon) = group.first().map(|step| step.daemon) else { continue };
             if !self.link(daemon).is_up() {

@@ -139,10 +139,10 @@ pub(super) fn tell_frr(report: &Report) {
             tracing::info!(lines = ?masked(lines), count = lines.len(), ms, "frr configuration applied");
         }
         Report::Refused { line, answer, .. } => {
-            tracing::error!(line = mask(line), answer, "FRR refused a line");
+            tracing::error!(line = mask(line), answer = mask(answer), "FRR refused a line");
         }
         Report::Remarked { line, answer } => {
-            tracing::warn!(line = mask(line), answer, "FRR remarked on a line");
+            tracing::warn!(line = mask(line), answer = mask(answer), "FRR remarked on a line");
         }
         Report::Unwritten { error } => {
             tracing::error!(
@@ -157,11 +157,17 @@ fn masked(lines: &[String]) -> Vec<&str> {
     lines.iter().take(SHOWN).map(|line| mask(line)).collect()
 }
 
-/// A line without the password that it may end in.
-pub(super) fn mask(line: &str) -> &str {
-    match line.find(" password ") {
-        Some(at) => line.get(..at + " password".len()).unwrap_or_default(),
-        None => line,
+/// A line, or what FRR says of one and repeats it, without the password that it may end in.
+pub(super) fn mask(text: &str) -> &str {
+    const WORD: &str = "password";
+    let secret = |(at, _): &(usize, &str)| {
+        let (before, after) = (text.get(..*at).unwrap_or_default(), text.get(at + WORD.len()..));
+        before.chars().next_back().is_none_or(char::is_whitespace)
+            && after.is_some_and(|after| after.starts_with(char::is_whitespace))
+    };
+    match text.match_indices(WORD).find(secret) {
+        Some((at, _)) => text.get(..at + WORD.len()).unwrap_or_default(),
+        None => text,
     }
 }
 
@@ -223,5 +229,9 @@ mod tests {
         assert_eq!(mask("neighbor 10.0.0.1 password s3cret"), "neighbor 10.0.0.1 password");
         assert_eq!(mask("no neighbor 10.0.0.1 password s3cret"), "no neighbor 10.0.0.1 password");
         assert_eq!(mask("neighbor 10.0.0.1 timers 3 9"), "neighbor 10.0.0.1 timers 3 9");
+        assert_eq!(mask("password s3cret"), "password");
+        let answer = "% [STATIC] Unknown command: neighbor 10.0.0.1 password s3cret";
+        assert_eq!(mask(answer), "% [STATIC] Unknown command: neighbor 10.0.0.1 password");
+        assert_eq!(mask("description no-password here"), "description no-password here");
     }
 }

@@ -129,7 +129,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                 match &report {
                     Report::Refused { line, answer, subject } => {
                         metrics.frr_lines_refused.inc();
-                        announcer.refused(subject, report::mask(line), answer);
+                        announcer.refused(subject, report::mask(line), report::mask(answer));
                     }
                     Report::Applied { lines, .. } => {
                         metrics.frr_lines_applied.inc_by(lines.len() as u64);

@@ -19,6 +19,8 @@ fn a_flat_network_needs_no_frr() -> Result<()> {
     let flat = advertisements.split("---\n").filter(|object| object.contains("L2Advertisement"));
     kubectl.apply(&[objects::pools().as_str(), &flat.collect::<String>()].join("---\n"))?;
     installation.publish("flat", "web", "flat")?;
+    // an address moves as its node's speaker joins, and what is asked just then may go to the node before
+    installation.wait_for_rollout("daemonset/speaker")?;
     let client = &installation.cluster.fabric().client;
     for ip in installation.addresses("flat")? {
         installation.wait_for_answer(client, ip)?;
