@@ -289,9 +289,14 @@ impl Driver {
         }
         let mut steps = delta(&self.known, wanted);
         if shed > 0 {
-            steps.iter_mut().for_each(|step| step.lines.retain(|line| !self.usual.contains(&line.text)));
+            // a step without lines is a block to be made, and stays
+            steps.retain_mut(|step| {
+                let before = step.lines.len();
+                step.lines.retain(|line| !self.usual.contains(&line.text));
+                before == 0 || !step.lines.is_empty()
+            });
         }
-        steps.retain(|step| self.link(step.daemon).is_up() && !step.lines.is_empty());
+        steps.retain(|step| self.link(step.daemon).is_up());
         if steps.is_empty() && !raw {
             return;
         }
