@@ -22,7 +22,7 @@ if [ -z "${FERROLB_COMMIT:-}" ]; then
 fi
 export FERROLB_COMMIT=${FERROLB_COMMIT:-unknown}
 source=${FERROLB_SOURCE:-https://ferrolb.test/source}
-debian=ferrolb.test/debian:bookworm
+debian=ferrolb.test/debian:trixie
 
 for tool in buildah mmdebstrap setcap cargo go; do
     if ! command -v "$tool" >/dev/null; then
@@ -51,7 +51,7 @@ buildah() {
 base() {
     buildah inspect --type image "$debian" >/dev/null 2>&1 && return
     echo "making a Debian root" >&2
-    mmdebstrap --quiet --variant=minbase bookworm "$work/debian.tar"
+    mmdebstrap --quiet --variant=minbase trixie "$work/debian.tar"
     container=$(buildah from scratch)
     buildah add -q "$container" "$work/debian.tar" / >/dev/null
     buildah commit -q --rm "$container" "$debian" >/dev/null

@@ -28,6 +28,10 @@ const BURST: [Duration; 5] = [
 /// From refresh to refresh, on average.
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// Refreshes are due on a grid of this width: thousands of addresses wake the node up some times a second, together, and
+/// not each for itself.
+const GRID: Duration = Duration::from_millis(250);
+
 /// One frame's share of the time: 4,000 frames a second.
 const SHARE: Duration = Duration::from_micros(250);
 
@@ -46,6 +50,8 @@ pub(super) struct Schedule {
     queue: BTreeSet<(Instant, Place)>,
     /// When the frames sent so far are paid for.
     paid: Option<Instant>,
+    /// Where the grid of refreshes begins.
+    origin: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +108,8 @@ impl Schedule {
         }
         self.paid = Some(paid + SHARE * frames(place));
         let round = self.turns.get(&place).map_or(0, |turn| turn.round);
-        let wait = BURST.get(round).copied().unwrap_or_else(|| refresh(place));
-        self.put(place, Turn { at: now + wait, round: round.saturating_add(1) });
+        let at = BURST.get(round).map_or_else(|| self.on_grid(now, refresh(place)), |wait| now + *wait);
+        self.put(place, Turn { at, round: round.saturating_add(1) });
         Some(place)
     }
 
@@ -116,6 +122,13 @@ impl Schedule {
         })
     }
 
+    /// The last point of the grid that is not later than `wait` after `now`.
+    fn on_grid(&mut self, now: Instant, wait: Duration) -> Instant {
+        let at = now + wait;
+        let into = at.saturating_duration_since(*self.origin.get_or_insert(now)).as_nanos() % GRID.as_nanos();
+        at.checked_sub(Duration::from_nanos(u64::try_from(into).unwrap_or_default())).unwrap_or(at)
+    }
+
     fn put(&mut self, place: Place, turn: Turn) {
         if let Some(old) = self.turns.insert(place, turn) {
             self.queue.remove(&(old.at, place));
@@ -124,13 +137,14 @@ impl Schedule {
     }
 }
 
-/// The refresh of `place`: within a fifth of [`REFRESH`], always the same for the same place, so that addresses that
-/// came together drift apart.
+/// The refresh of `place`: within a fifth of [`REFRESH`], also where the grid makes it earlier, and always the same for
+/// the same place, so that addresses that came together drift apart.
 fn refresh(place: Place) -> Duration {
     let mut hasher = DefaultHasher::new();
     place.hash(&mut hasher);
     let [a, b, ..] = hasher.finish().to_be_bytes();
-    REFRESH * 4 / 5 + REFRESH * 2 / 5 * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
+    let (least, most) = (REFRESH * 4 / 5 + GRID, REFRESH * 6 / 5);
+    least + (most - least) * u32::from(u16::from_be_bytes([a, b])) / u32::from(u16::MAX)
 }
 
 #[cfg(test)]

@@ -33,7 +33,8 @@ fn a_burst_tapers_off_into_a_refresh() {
     assert_eq!(times, [0, 1100, 2200, 4400, 8800, 17600]);
     let later = run(&mut schedule, origin, Duration::from_secs(20), Duration::from_secs(600));
     let gaps: Vec<Duration> = later.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
-    assert!(gaps.iter().all(|gap| *gap == gaps[0] && (48..=72).contains(&gap.as_secs())), "{gaps:?}");
+    let range = Duration::from_secs(48)..=Duration::from_secs(72);
+    assert!(gaps.iter().all(|gap| range.contains(gap) && gap.abs_diff(gaps[0]) <= GRID), "{gaps:?}");
 }
 
 /// A fifth around a minute, all of it in use, and nowhere crowded.
@@ -90,7 +91,11 @@ fn thousands_keep_a_pace_and_everyone_gets_a_first_turn_first() {
             taken.iter().filter(|(at, _)| at >= from && *at < *from + Duration::from_secs(1)).count();
         assert!(second * 2 <= 4000 + 2050, "{second} turns in the second after {from:?}");
     }
-    // Once the burst is over, nobody is silent for as long as a switch remembers, and the load is spread.
+    // Once the burst is over, they are due together, a few times a second.
+    let times: BTreeSet<Duration> =
+        taken.iter().map(|(at, _)| *at).filter(|at| at.as_secs() >= 200).collect();
+    assert!(times.len() <= 200 * 4 + 1, "{} wake-ups in 200 s", times.len());
+    // Nobody is silent for as long as a switch remembers, and the load is spread.
     let mut last: BTreeMap<Place, Duration> = BTreeMap::new();
     for (at, place) in &taken {
         let gap = last.insert(*place, *at).map_or(Duration::ZERO, |before| *at - before);
