@@ -1,6 +1,7 @@
 //! What else a BFD profile has: echo, passive mode, and how far away packets may come from.
 //!
-//! As in [`crate::sessions::bfd_profiles`], nothing here lets BFD end a session that has to come back by itself.
+//! But for one test nothing here lets BFD end a session that has to come back by itself: see
+//! [`who_was_missed_comes_back`].
 
 use std::net::IpAddr;
 
@@ -114,6 +115,45 @@ fn minimum_ttl() -> Result<()> {
     world.step(&["hop"], || world.remove("hop"), || world.down("hop"))?;
     world.step(&["hop"], || world.put(&world.peer("hop")?), || world.up("hop"))?;
     world.lab.manifests.remove("far")
+}
+
+/// Whom BFD misses comes back: a node that was silent for a while, and one that lost its power. FRR 8.4, which n1 has,
+/// begins with BFD only when BGP speaks; a router of FRR 10 whose BFD has ended the session waits for BFD before it
+/// speaks. Those two never meet again, so that the image has the FRR of n2.
+#[test]
+fn who_was_missed_comes_back() -> Result<()> {
+    let mut world = World::get()?;
+    world.lab.manifests.put("fast", &profile("fast", "{receiveInterval: 100, transmitInterval: 100}"))?;
+    for (peer, runs_frr) in [("f8-v4", true), ("f10-v4", true), ("hop", false)] {
+        // BIRD watches all the time
+        if runs_frr {
+            world.router_watches(peer, true)?;
+        }
+        let watched = world.peer(peer)?.with("bfdProfile", "fast");
+        world.step(&[], || world.put(&watched), || node_is(&world, "up")(peer))?;
+        for node in world.lab.names() {
+            world.cut(peer, &node)?;
+            world.wait_seen(peer, &node, "missed", |seen| !seen.established)?;
+            world.mend(peer)?;
+            world.wait_seen(peer, &node, "back after a silence", |seen| seen.established)?;
+            if (peer, node.as_str()) == ("f10-v4", "n1") {
+                continue;
+            }
+            world.cut(peer, &node)?;
+            world.wait_seen(peer, &node, "missed", |seen| !seen.established)?;
+            world.lab.kill_frr(&node, &["bgpd", "zebra", "bfdd"])?;
+            world.lab.resume_frr(&node)?;
+            world.mend(peer)?;
+            world.wait_seen(peer, &node, "back with its power", |seen| seen.established)?;
+        }
+        node_is(&world, "up")(peer)?;
+        if runs_frr {
+            world.router_watches(peer, false)?;
+        }
+        world.put(&world.peer(peer)?)?;
+        world.all_up()?;
+    }
+    world.lab.manifests.remove("fast")
 }
 
 /// Takes BFD away from f10-v4 again, on both ends.

@@ -232,8 +232,7 @@ fn a_router_id_is_the_nodes() -> Result<()> {
 /// session wants it, nor of the last profile. A router that gives up BFD first may end the session, and must get it
 /// back.
 ///
-/// No other test has BFD: once BFD has ended a session, FRR 10 waits for BFD before it speaks again, and FRR 8 starts BFD
-/// only when it speaks.
+/// Sessions that BFD has ended are another test's: [`crate::bfd::who_was_missed_comes_back`].
 #[test]
 fn bfd_profiles() -> Result<()> {
     let world = World::get()?;

@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use ferrolb_e2e::{
     lab::{DEADLINE, Lab, Plan},
     netns::Net,
@@ -84,8 +84,11 @@ impl World {
         for standing in &self.standing {
             self.put(&standing.object)?;
         }
-        for watched in ["f10-v4", "line"] {
+        for watched in ["f8-v4", "f10-v4", "line"] {
             self.router_watches(watched, false)?;
+        }
+        for standing in &self.standing {
+            self.mend(standing.object.name)?;
         }
         self.all_up()
     }
@@ -214,6 +217,25 @@ impl World {
         nodes
             .iter()
             .try_for_each(|node| self.wait_seen(peer, node, "down", |seen| !seen.established).map(drop))
+    }
+
+    /// From now on nothing passes between a peer's router and a node.
+    pub(crate) fn cut(&self, peer: &str, node: &str) -> Result<()> {
+        let At::Address(node) = self.at(peer, node)? else { bail!("{peer} is unnumbered") };
+        let family = if node.is_ipv4() { "ip" } else { "ip6" };
+        let rules = format!(
+            "add table inet cut; \
+             add chain inet cut in {{ type filter hook input priority 0; }}; \
+             add chain inet cut out {{ type filter hook output priority 0; }}; \
+             add rule inet cut in {family} saddr {node} drop; add rule inet cut out {family} daddr {node} drop"
+        );
+        self.router(peer)?.net().command("nft").arg(rules).text().map(drop)
+    }
+
+    /// Everything passes again, also if it did before.
+    pub(crate) fn mend(&self, peer: &str) -> Result<()> {
+        let rules = "add table inet cut; delete table inet cut";
+        self.router(peer)?.net().command("nft").arg(rules).text().map(drop)
     }
 
     /// Turns the BFD of a standing peer's router, which runs FRR, on and off.
