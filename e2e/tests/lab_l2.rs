@@ -178,6 +178,55 @@ fn a_stranger_is_reported_everywhere() -> Result<()> {
     lab.remove("claimed")
 }
 
+/// `metallb_layer2_*` are what the client sees on its cable, for both families; `metallb_speaker_announced` is where the
+/// answers come from, and nowhere else.
+#[test]
+fn what_is_counted_is_what_is_on_the_wire() -> Result<()> {
+    let lab = lab()?;
+    let client = &lab.fabric.client;
+    let wire = Capture::start(&lab.fabric.warden, client, LAN, neighbour::FILTER)?;
+    let addresses = lab.add(&Service::new("counted", "flat", &lab.fabric))?;
+    let elected = lab.elected(&lab.names(), &addresses)?;
+    let mac = elected.net.mac(LAN)?;
+    let metrics = |node: &Node| {
+        node.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]).text()
+    };
+    for ip in &addresses {
+        settled(&lab, *ip, elected)?;
+        answered_once(&lab, *ip, elected)?;
+        wait::until_true(DEADLINE, &format!("counts for {ip}"), || {
+            let text = metrics(elected)?;
+            let count = |name: &str| -> Result<usize> {
+                let of = format!("metallb_layer2_{name}{{ip=\"{ip}\"}} ");
+                let line = text.lines().find_map(|line| line.strip_prefix(&of));
+                Ok(line.with_context(|| of.clone())?.parse()?)
+            };
+            let counted = (count("requests_received")?, count("responses_sent")?, count("gratuitous_sent")?);
+            let frames = wire.frames()?;
+            let claims = claims(&frames).into_iter().filter(|claim| claim.ip == *ip && claim.mac == mac);
+            let (answers, unasked): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.answer);
+            // a question to another station is none for this one, and one before it was elected is none
+            let seen = (answers.len(), answers.len(), unasked.len());
+            anyhow::ensure!(counted == seen, "counted {counted:?}, seen {seen:?}");
+            Ok(answers.len() >= 2 && unasked.len() >= 2)
+        })?;
+        let line = |node: &Node| {
+            let (name, node) =
+                ("metallb_speaker_announced{service=\"default/counted\",protocol=\"layer2\"", node.name());
+            format!("{name},node=\"{node}\",ip=\"{ip}\"}} 1")
+        };
+        for node in &lab.fabric.nodes {
+            let says = metrics(node)?.lines().any(|it| it == line(node));
+            assert_eq!(says, node.name() == elected.name(), "{} of {ip}", node.name());
+        }
+    }
+    lab.remove("counted")?;
+    wait::until_true(DEADLINE, "the counts to go", || {
+        let text = metrics(elected)?;
+        Ok(!addresses.iter().any(|ip| text.contains(&format!("ip=\"{ip}\""))))
+    })
+}
+
 /// Waits until this node is the one that answers.
 fn settled(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
     let mac = node.net.mac(LAN)?;
