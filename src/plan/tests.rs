@@ -190,8 +190,10 @@ fn elections_of_whole_plans() {
         let preferred = weights.iter().map(|(weight, key)| (*weight, selector(key, "yes"))).collect();
         L2Advertisement { preferred, ..l2() }
     };
-    type Ads<'a> = Vec<(&'a str, L2Advertisement)>;
-    let rows: [(&str, &[&str], &[&str], Ads<'_>, &str); 10] = [
+    // what it is about, the nodes, the addresses, the advertisements, the order
+    type Names = &'static [&'static str];
+    type Row = (&'static str, Names, Names, Vec<(&'static str, L2Advertisement)>, &'static str);
+    let rows: [Row; 10] = [
         ("a vector", abc, &["10.0.0.1"], vec![], "node-b node-a node-c"),
         ("a vector", abc, &["10.0.0.2"], vec![], "node-b node-c node-a"),
         ("a vector", iris, &["10.20.30.1"], vec![], "iris2 iris1"),
