@@ -202,11 +202,11 @@ fn elections_of_whole_plans() {
         ("written differently", iris, &["1000:0:0::0:1"], vec![], "iris1 iris2"),
         ("a vector", edges, &["10.20.30.1"], vec![("l2", ad(&[(100, "edge")]))], "edge-b edge-a iris2 iris1"),
         (
-            "160 against 120",
+            "weights of several advertisements, and of one, against a greater one",
             edges,
             &["10.20.30.1"],
-            vec![("l2", ad(&[(60, "edge-a")])), ("m", ad(&[(100, "edge-a"), (100, "iris1"), (20, "iris1")]))],
-            "edge-a iris1 edge-b iris2",
+            vec![("l2", ad(&[(60, "iris1"), (100, "iris2")])), ("m", ad(&[(30, "iris1"), (30, "iris1")]))],
+            "iris1 iris2 edge-b edge-a",
         ),
         (
             "of one advertisement by name and label once",
