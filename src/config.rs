@@ -83,7 +83,7 @@ impl Config {
     /// The pool that `ip` lies in.
     #[must_use]
     pub fn pool_of(&self, ip: std::net::IpAddr) -> Option<(&PoolName, &Arc<Pool>)> {
-        self.pools.iter().find(|(_, pool)| pool.contains(ip))
+        self.pools.iter().find(|(_, pool)| pool.covers(ip))
     }
 }
 

@@ -198,7 +198,7 @@ fn candidate<'a>(
     };
     let first = ips.first().ok_or(Reason::NoAddress)?;
     let (name, pool): (_, &Arc<Pool>) = config.pool_of(*first).ok_or(Reason::NotInAPool(*first))?;
-    match ips.iter().find(|ip| !pool.contains(**ip)) {
+    match ips.iter().find(|ip| !pool.covers(**ip)) {
         Some(stray) => Err(Reason::NotInAPool(*stray)),
         None => Ok(Candidate { service, ips, pool: name, endpoints }),
     }

@@ -124,7 +124,7 @@ proptest! {
             let mut users: BTreeMap<IpAddr, Vec<&Service>> = BTreeMap::new();
             for (key, outcome) in &outcomes {
                 for ip in held(outcome) {
-                    prop_assert!(config.pool_of(*ip).is_some());
+                    prop_assert!(config.pool_of(*ip).is_some_and(|(_, pool)| pool.contains(*ip)));
                     prop_assert!(world.services[key].families.contains(&Family::of(*ip)));
                     users.entry(*ip).or_default().push(&world.services[key]);
                 }

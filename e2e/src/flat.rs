@@ -92,12 +92,21 @@ impl Flat {
     /// # Errors
     /// When its binary is missing or it does not become ready.
     pub fn start_speaker(&mut self, name: &str) -> Result<()> {
+        self.start_speaker_with(name, &[])
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Errors
+    /// As [`Flat::start_speaker`].
+    pub fn start_speaker_with(&mut self, name: &str, flags: &[&str]) -> Result<()> {
         let node = self.fabric.node(name)?;
         let others = self.fabric.nodes.iter().map(|node| Segment::Lan.v4(node.host()).to_string());
         let members = format!("--members={}", others.collect::<Vec<_>>().join(","));
         let key = format!("--ml-secret-key-path={}", self.key.display());
         let log = self.fabric.warden.make_dir(name)?.join("speaker.log");
-        let spawn = speaker(&self.manifests, &node.net, name, &[&members, &key])?.log(log);
+        let flags = [&[members.as_str(), key.as_str()], flags].concat();
+        let spawn = speaker(&self.manifests, &node.net, name, &flags)?.log(log);
         let process = spawn.start(&self.fabric.warden)?;
         lab::ready(&process, &node.net)?;
         self.speakers.insert(name.to_owned(), process);

@@ -3,6 +3,7 @@
 //! One lab for the file; the tests take it in turn, and each leaves it as it found it.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
@@ -176,6 +177,59 @@ fn a_stranger_is_reported_everywhere() -> Result<()> {
     assert!(metrics.contains("ferrolb_l2_conflicts_total{by=\"node\"} 0"), "{metrics}");
     answered_once(&lab, ip, elected)?;
     lab.remove("claimed")
+}
+
+/// `metallb_layer2_*` are what passes on the cable of the node that answers, for both families: whoever asks, the kernels
+/// of other nodes too. `metallb_speaker_announced` is where the answers come from, and nowhere else.
+#[test]
+fn what_is_counted_is_what_is_on_the_wire() -> Result<()> {
+    let lab = lab()?;
+    let start = |node: &Node| {
+        let capture = Capture::start(&lab.fabric.warden, &node.net, LAN, neighbour::FILTER)?;
+        Ok((node.name().to_owned(), capture))
+    };
+    let wires = lab.fabric.nodes.iter().map(start).collect::<Result<BTreeMap<_, _>>>()?;
+    let addresses = lab.add(&Service::new("counted", "flat", &lab.fabric))?;
+    let elected = lab.elected(&lab.names(), &addresses)?;
+    let wire = wires.get(elected.name()).context("no capture")?;
+    let mac = elected.net.mac(LAN)?;
+    let metrics = |node: &Node| {
+        node.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]).text()
+    };
+    for ip in &addresses {
+        settled(&lab, *ip, elected)?;
+        answered_once(&lab, *ip, elected)?;
+        wait::until_true(DEADLINE, &format!("counts for {ip}"), || {
+            let text = metrics(elected)?;
+            let count = |name: &str| -> Result<usize> {
+                let of = format!("metallb_layer2_{name}{{ip=\"{ip}\"}} ");
+                let line = text.lines().find_map(|line| line.strip_prefix(&of));
+                Ok(line.with_context(|| of.clone())?.parse()?)
+            };
+            let counted = (count("requests_received")?, count("responses_sent")?, count("gratuitous_sent")?);
+            let frames = wire.frames()?;
+            let claims = claims(&frames).into_iter().filter(|claim| claim.ip == *ip && claim.mac == mac);
+            let (answers, unasked): (Vec<_>, Vec<_>) = claims.partition(|claim| claim.answer);
+            // the node is on three segments, and announces on each
+            let seen = (answers.len(), answers.len(), 3 * unasked.len());
+            anyhow::ensure!(counted == seen, "counted {counted:?}, seen {seen:?}");
+            Ok(answers.len() >= 2 && unasked.len() >= 2)
+        })?;
+        let line = |node: &Node| {
+            let (name, node) =
+                ("metallb_speaker_announced{service=\"default/counted\",protocol=\"layer2\"", node.name());
+            format!("{name},node=\"{node}\",ip=\"{ip}\"}} 1")
+        };
+        for node in &lab.fabric.nodes {
+            let says = metrics(node)?.lines().any(|it| it == line(node));
+            assert_eq!(says, node.name() == elected.name(), "{} of {ip}", node.name());
+        }
+    }
+    lab.remove("counted")?;
+    wait::until_true(DEADLINE, "the counts to go", || {
+        let text = metrics(elected)?;
+        Ok(!addresses.iter().any(|ip| text.contains(&format!("ip=\"{ip}\""))))
+    })
 }
 
 /// Waits until this node is the one that answers.

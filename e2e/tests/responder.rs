@@ -337,6 +337,71 @@ fn answers(segment: &Segment, expected: &str, what: &str) -> Result<()> {
     wait::until_true(SOON, what, || Ok(segment.arping("eth1", &["-t", expected], VIP)? == [expected]))
 }
 
+/// A first burst that tapers off, then again and again within the 300 s that a switch remembers.
+#[test]
+fn announcements_taper_off_into_refreshes() -> Result<()> {
+    let mut segment = Segment::new(&[])?;
+    let mac = segment.node.mac("eth0")?;
+    let capture = segment.capture("eth0", "minutes")?;
+    segment.want(&[(VIP, Interfaces::All), (VIP6, Interfaces::All)])?;
+    let rounds = 7;
+    for filter in [
+        format!("arp.isgratuitous && arp.opcode == 1 && eth.src == {mac}"),
+        format!("arp.isgratuitous && arp.opcode == 2 && eth.src == {mac}"),
+        format!("icmpv6.nd.na.target_address == {VIP6} && eth.src == {mac}"),
+    ] {
+        let times = wait::until(Duration::from_secs(120), "a refresh", || {
+            let times = capture.frames(&filter, &["frame.time_epoch"])?;
+            Ok((times.len() >= rounds).then_some(times))
+        })?;
+        let times: Vec<f64> = times.iter().map(|time| Ok(time.parse()?)).collect::<Result<_>>()?;
+        let gaps: Vec<f64> = times.windows(2).take(rounds - 1).map(|pair| pair[1] - pair[0]).collect();
+        for (gap, expected) in gaps.iter().zip([1.1, 1.1, 2.2, 4.4, 8.8]) {
+            assert!((expected - 0.02..expected + 0.5).contains(gap), "{filter}: {gaps:?}");
+        }
+        assert!((48.0..72.5).contains(&gaps[5]), "{filter}: {gaps:?}");
+        eprintln!("{filter}: {gaps:.2?}");
+    }
+    segment.end()
+}
+
+/// What an address cannot be announced on: no carrier, no ARP, a bridge's port, no Ethernet. What it can be: whatever
+/// else has a hardware address.
+#[test]
+fn interfaces_that_can_announce() -> Result<()> {
+    let warden = Warden::start()?;
+    let (node, other) = (Net::create(&warden, "node")?, Net::create(&warden, "other")?);
+    for name in ["good", "mute", "port", "dark", "down"] {
+        node.cable(name, &[], &other, name, &[])?;
+    }
+    node.bridge("br0")?;
+    for words in [
+        "link set dev mute arp off",
+        "link set dev port master br0",
+        "link set dev down down",
+        "link add link good name twin type macvlan",
+        "link set dev twin up",
+        "tuntap add dev tun0 mode tun",
+        "link set dev tun0 up",
+        "link set dev lo up",
+    ] {
+        node.ip(words)?;
+    }
+    other.ip("link set dev dark down")?;
+    node.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (links, _follow) = observe().await?;
+            let links = links.borrow();
+            let can: BTreeSet<&str> =
+                links.values().filter(|link| link.can_announce()).map(|link| &*link.name).collect();
+            assert_eq!(can, BTreeSet::from(["br0", "good", "twin"]), "{links:#?}");
+            assert_eq!(links.len(), 9, "{links:#?}");
+            Ok(())
+        })
+    })
+}
+
 #[test]
 fn a_bridge_answers_for_its_ports() -> Result<()> {
     let mut segment = Segment::new(&[(VIP, Interfaces::All)])?;

@@ -249,6 +249,49 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Only where neither a name nor a selector is given all pools are meant; what is not there selects nothing.
+    #[test]
+    fn which_pools_are_meant() {
+        let object = json!({"metadata": {"name": "a", "labels": {"zone": "a"}}, "spec": {"addresses": ["192.0.2.0/24"]}});
+        for (what, spec, meant) in [
+            ("nothing said", json!({}), true),
+            ("by name", json!({"ipAddressPools": ["b", "a"]}), true),
+            ("another's name", json!({"ipAddressPools": ["b"]}), false),
+            ("by label", json!({"ipAddressPoolSelectors": [{"matchLabels": {"zone": "a"}}]}), true),
+            ("by any label", json!({"ipAddressPoolSelectors": [{}]}), true),
+            ("by another label", json!({"ipAddressPoolSelectors": [{"matchLabels": {"zone": "b"}}]}), false),
+            (
+                "by one of two labels",
+                json!({"ipAddressPoolSelectors": [{"matchLabels": {"zone": "b"}}, {"matchLabels": {"zone": "a"}}]}),
+                true,
+            ),
+            (
+                "by a selector of two labels",
+                json!({"ipAddressPoolSelectors": [{"matchLabels": {"zone": "a", "rack": "1"}}]}),
+                false,
+            ),
+            (
+                "by name, though not by label",
+                json!({"ipAddressPools": ["a"], "ipAddressPoolSelectors": [{"matchLabels": {"zone": "b"}}]}),
+                true,
+            ),
+            (
+                "by label, though not by name",
+                json!({"ipAddressPools": ["b"], "ipAddressPoolSelectors": [{"matchLabels": {"zone": "a"}}]}),
+                true,
+            ),
+        ] {
+            let mut input = Input::default();
+            input.pools.insert("a".into(), serde_json::from_value(object.clone()).unwrap());
+            let ad = json!({"metadata": {"name": "l"}, "spec": spec});
+            input.l2_advertisements.insert("l".into(), serde_json::from_value(ad).unwrap());
+            let (config, problems) = super::super::parse(&input, &Config::default());
+            assert!(problems.is_empty(), "{what}: {problems:?}");
+            let (name, pool) = config.pools.first_key_value().unwrap();
+            assert_eq!(config.l2["l"].pools.has(name, pool), meant, "{what}");
+        }
+    }
+
     #[test]
     fn an_l2_advertisement_is_balanced_or_not() {
         let read = |annotations: serde_json::Value| {

@@ -49,7 +49,14 @@ impl Pool {
     /// Whether `ip` may be handed out from this pool.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
-        self.hands_out(ip) && self.ranges.iter().any(|r| r.contains(ip))
+        self.hands_out(ip) && self.covers(ip)
+    }
+
+    /// Whether `ip` lies in one of its ranges. It may be one that it does not hand out any more: what has it keeps it
+    /// until it is given another.
+    #[must_use]
+    pub fn covers(&self, ip: IpAddr) -> bool {
+        self.ranges.iter().any(|r| r.contains(ip))
     }
 
     /// Whether `ip`, which lies in one of its ranges, is not left out.

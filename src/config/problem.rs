@@ -267,13 +267,16 @@ impl<'a> Report<'a> {
         set
     }
 
-    /// A list of label selectors, in which none may come twice.
+    /// A list of label selectors, in which none may come twice, nor any part of one.
     pub(super) fn selectors(&mut self, field: &str, list: &[LabelSelector]) -> Selectors {
         let mut seen = BTreeSet::new();
         let mut selectors = Vec::with_capacity(list.len());
         for (i, selector) in list.iter().enumerate() {
             let field = format!("{field}[{i}]");
             selectors.extend(self.selector(&field, selector));
+            for expression in select::repetitive(selector) {
+                self.fault(format!("{field}.matchExpressions[{expression}]"), "has a value twice");
+            }
             match select::written(selector) {
                 Ok(written) if seen.insert(written.clone()) => {}
                 Ok(_) => self.fault(field, "duplicate selector"),

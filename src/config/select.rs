@@ -45,10 +45,6 @@ impl Selector {
         for (i, e) in selector.match_expressions.iter().flatten().enumerate() {
             let mut fault = |what: String| faults.push((format!(".matchExpressions[{i}]"), what));
             let values = e.values.as_deref().unwrap_or_default();
-            let distinct: BTreeSet<&String> = values.iter().collect();
-            if distinct.len() != values.len() {
-                fault("has a value twice".into());
-            }
             match e.operator.as_str() {
                 "In" | "NotIn" if values.is_empty() => fault("needs values".into()),
                 "Exists" | "DoesNotExist" if !values.is_empty() => fault("takes no values".into()),
@@ -87,6 +83,16 @@ fn requirements(selector: &LabelSelector) -> impl Iterator<Item = Requirement> {
         }
     });
     labels.chain(expressions)
+}
+
+/// The expressions that have a value twice: no fault of a selector, but of one in a list in which nothing may come twice.
+pub(super) fn repetitive(selector: &LabelSelector) -> impl Iterator<Item = usize> {
+    let expressions = selector.match_expressions.iter().flatten().enumerate();
+    let twice = expressions.filter(|(_, e)| {
+        let values = e.values.as_deref().unwrap_or_default();
+        values.iter().collect::<BTreeSet<_>>().len() != values.len()
+    });
+    twice.map(|(i, _)| i)
 }
 
 /// An expression with its values in order.

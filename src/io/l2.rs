@@ -5,6 +5,7 @@
 //! repeated anyway. Nothing is decided here.
 
 mod counters;
+mod telling;
 
 pub use super::socket::{Sockets, give_up_capabilities};
 pub use counters::{Counters, Counts, Totals};
@@ -19,8 +20,9 @@ use std::{
     future,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
+use telling::Telling;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -32,9 +34,6 @@ pub type Claims = Arc<BTreeMap<IpAddr, Claim>>;
 
 /// Frames read, or memberships changed, before the other events get their turn.
 const PORTION: usize = 64;
-
-/// What others claim is told so long after it has changed: a thousand claims are one piece of news.
-const TELL: Duration = Duration::from_millis(2);
 
 /// What the driver wakes up for.
 enum Event<'a> {
@@ -93,7 +92,7 @@ pub async fn drive_among(
             changed = rivals.changed() => Event::Rivals(changed.is_ok()),
             () = until(driver.responder.next_deadline()) => Event::Due,
             () = future::ready(()), if !driver.memberships.is_empty() => Event::Memberships,
-            () = until(driver.tell_at) => Event::Tell,
+            () = until(driver.telling.at()) => Event::Tell,
         };
         match event {
             Event::Readable(ready) => driver.answer(ready)?,
@@ -118,9 +117,7 @@ struct Driver<'a> {
     /// Memberships to enter (`true`) and to leave.
     memberships: VecDeque<(bool, (IfIndex, Ipv6Addr))>,
     counters: Arc<Counters>,
-    /// When what others claim is told next, and what was told last.
-    tell_at: Option<Instant>,
-    told: u64,
+    telling: Telling,
     /// Interfaces that did not take the last frame, so that it is said once.
     failing: BTreeSet<IfIndex>,
     /// Interfaces that did not take a membership, likewise.
@@ -136,8 +133,7 @@ impl<'a> Driver<'a> {
             groups: Groups::default(),
             memberships: VecDeque::new(),
             counters,
-            tell_at: None,
-            told: 0,
+            telling: Telling::default(),
             failing: BTreeSet::new(),
             unjoined: BTreeSet::new(),
         }
@@ -214,14 +210,12 @@ impl<'a> Driver<'a> {
 
     /// Looks whether there is something to tell.
     fn look(&mut self) {
-        if self.tell_at.is_none() && self.told != self.responder.revision() {
-            self.tell_at = Some(now() + TELL);
-        }
+        self.telling.look(self.responder.revision(), now);
     }
 
     /// Tells what others claim, if that is another than before.
     fn tell(&mut self, claims: &watch::Sender<Claims>) {
-        (self.tell_at, self.told) = (None, self.responder.revision());
+        self.telling.told(self.responder.revision());
         claims.send_if_modified(|told| {
             let now = self.responder.claims();
             let news = **told != now;

@@ -72,3 +72,63 @@ impl Node {
         self.labels.contains_key(EXCLUDE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The facts of a Node with this beside its name.
+    fn observe(
+        metadata: &serde_json::Value,
+        spec: &serde_json::Value,
+        conditions: &serde_json::Value,
+    ) -> Node {
+        let mut metadata = metadata.clone();
+        metadata.as_object_mut().unwrap().insert("name".into(), "n".into());
+        let node = json!({"metadata": metadata, "spec": spec, "status": {"conditions": conditions}});
+        let (name, facts) = Node::observe(&serde_json::from_value(node).unwrap());
+        assert_eq!(name.as_str(), "n");
+        facts
+    }
+
+    #[test]
+    fn a_condition_says_that_the_network_is_not_there() {
+        for (conditions, unavailable) in [
+            (json!([]), false),
+            (json!([{"type": "NetworkUnavailable", "status": "True"}]), true),
+            (json!([{"type": "NetworkUnavailable", "status": "False"}]), false),
+            (json!([{"type": "NetworkUnavailable", "status": "Unknown"}]), false),
+            (json!([{"type": "Ready", "status": "False"}]), false),
+            (
+                json!([{"type": "Ready", "status": "True"}, {"type": "NetworkUnavailable", "status": "True"}]),
+                true,
+            ),
+        ] {
+            let facts = observe(&json!({}), &json!({}), &conditions);
+            assert_eq!(facts, Node { network_unavailable: unavailable, ..Node::default() }, "{conditions}");
+        }
+    }
+
+    #[test]
+    fn who_carries_no_traffic() {
+        let exclude = |value: &str| json!({"labels": {"node.kubernetes.io/exclude-from-external-load-balancers": value}});
+        let drain = |value: &str| json!({"annotations": {"ferrolb.io/drain": value}});
+        for (metadata, spec, is) in [
+            (json!({}), json!({}), (false, false, false)),
+            (exclude(""), json!({}), (true, false, false)),
+            (exclude("false"), json!({}), (true, false, false)),
+            (
+                json!({"labels": {"exclude-from-external-load-balancers": ""}}),
+                json!({}),
+                (false, false, false),
+            ),
+            (drain("true"), json!({}), (false, true, false)),
+            (drain("false"), json!({}), (false, false, false)),
+            (json!({}), json!({"unschedulable": true}), (false, false, true)),
+        ] {
+            let facts = observe(&metadata, &spec, &json!([]));
+            assert_eq!((facts.excluded(), facts.drained, facts.cordoned), is, "{metadata} {spec}");
+        }
+    }
+}

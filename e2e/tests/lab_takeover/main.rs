@@ -3,6 +3,8 @@
 
 mod balanced;
 mod crowd;
+mod eligible;
+mod links;
 mod parted;
 mod single;
 

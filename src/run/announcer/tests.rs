@@ -232,6 +232,25 @@ fn an_interface_that_is_missing_is_told() {
     assert_eq!(interfaces(&announcer), Some(vec!["eth9".into()]));
 }
 
+/// Where it is announced on all interfaces, none is named; where on some, those that are there, in order, and those of
+/// its first address.
+#[test]
+fn a_state_names_the_interfaces_that_were_asked_for() {
+    let mut announcer = on_eth1();
+    announcer.observe(service(&["192.0.2.7", "192.0.2.8"]));
+    announcer.links(&links(&["eth9", "eth0", "eth1"]));
+    let mut named = |spec: serde_json::Value| {
+        let ad = json!({"metadata": {"name": "l2"}, "spec": spec});
+        announcer.observe(Change::L2Advertisement("l2".into(), serde_json::from_value(ad).unwrap()));
+        announcer.decide().unwrap();
+        let states = announcer.layer2().into_values().map(|at| at.interfaces.clone()).collect::<Vec<_>>();
+        states.iter().flatten().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(named(json!({})), [""; 0]);
+    assert_eq!(named(json!({"interfaces": ["eth9", "eth1", "eth7"]})), ["eth1", "eth9"]);
+    assert_eq!(named(json!({"interfaces": []})), [""; 0]);
+}
+
 /// Whoever starts without the interface says so; the same again is no news.
 #[test]
 fn an_interface_that_is_missing_from_the_start_is_told() {
