@@ -25,7 +25,7 @@ pub use peer::{Neighbor, Peer, RemoteAs};
 pub use pool::{Pinning, Pool};
 pub use problem::{Kind, ObjectRef, Problem, Problems, Unreadable};
 pub use select::{Selector, Selectors};
-pub use timers::Timers;
+pub use timers::{FRACTION, Timers};
 
 use crate::{
     api,

@@ -5,6 +5,7 @@
 //! source is an API server or a directory.
 
 mod decode;
+mod strict;
 
 pub use decode::{EXTRAS, decode, removed, unknown};
 
