@@ -5,7 +5,7 @@
 //! goes first, then what stood before, then the older object, then the name.
 
 use super::{
-    Input,
+    Input, annotation,
     problem::{Fault, Kind, ObjectRef, Problems, Report},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -40,6 +40,7 @@ where
     let unreadable = |name: &str| input.unreadable.contains_key(&ObjectRef { kind, name: name.into() });
     for (name, object) in objects {
         let mut report = Report::new(kind, name, problems);
+        annotation::unknown(kind, object.meta(), &mut report);
         let parsed = parse(name, object, &mut report).filter(|_| report.clean() && !unreadable(name));
         let last = last.get(name.as_str()).cloned();
         let value = match (parsed, &last) {

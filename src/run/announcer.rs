@@ -200,7 +200,7 @@ impl Announcer {
         let (object, unfit) = built.elsewhere(elsewhere, plan, &self.config);
         self.unfit = built.problems.clone();
         self.unfit.extend(unfit);
-        if !self.observed.input.extras.is_empty() {
+        if self.observed.input.extras.values().any(|text| !text.trim().is_empty()) {
             let extras = ObjectRef { kind: Kind::ConfigMap, name: EXTRAS.to_owned() };
             let what =
                 "has no effect: frr-k8s drives FRR, and reads raw text of FRRConfigurations (spec.raw)";
@@ -249,7 +249,7 @@ impl Announcer {
 
     /// Text that nobody has checked changes what FRR does: whoever looks for a cause should see when.
     fn warn_of_extras(&mut self) {
-        let text = self.observed.input.extras.values().next();
+        let text = self.observed.input.extras.values().next().filter(|text| !text.trim().is_empty());
         if self.extras.as_ref() != text {
             match text {
                 Some(text) => tracing::warn!(
@@ -298,7 +298,8 @@ impl Announcer {
     pub(super) fn refused(&mut self, subject: &Subject, line: &str, answer: &str) {
         let what = format!("FRR refuses the line {line:?}: {answer}");
         for object in self.owners(subject) {
-            self.refusing.add(object, "", &what);
+            let field = frr::field(&object, subject, line, &self.observed.input);
+            self.refusing.add(object, field, &what);
         }
     }
 

@@ -285,14 +285,14 @@ mod tests {
         }
         // a new start, on the file that is there, and on one that everybody may read
         let inode_before = inode();
-        assert!(lines(LogLevel::Info, || drop(refresh(&path, &model, None).unwrap())).is_empty());
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &model, None).unwrap()).is_empty());
         assert_eq!(inode(), inode_before);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(lines(LogLevel::Info, || drop(refresh(&path, &model, None).unwrap())).is_empty());
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &model, None).unwrap()).is_empty());
         assert!(is_private(&path));
         // and another model is no fault of anybody
         let other = Model { leaving: true, ..model };
-        assert!(lines(LogLevel::Info, || drop(refresh(&path, &other, Some(last)).unwrap())).is_empty());
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &other, Some(last)).unwrap()).is_empty());
     }
 
     /// Nothing else has to change for that.

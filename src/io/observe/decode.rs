@@ -57,7 +57,12 @@ pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change
             let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
             match text("/metadata/name") {
                 // of all the others nothing is kept
-                Some(name) if name == EXTRAS => Change::Extras(name, text("/data/extras")),
+                Some(name) if name == EXTRAS => match object.pointer("/data/extras") {
+                    Some(value) if !value.is_string() && !value.is_null() => {
+                        return Err(Unreadable::new("data.extras", "must be a text"));
+                    }
+                    _ => Change::Extras(name, Some(text("/data/extras").unwrap_or_default())),
+                },
                 _ => return Ok(None),
             }
         }
@@ -174,6 +179,13 @@ mod tests {
             panic!("no extras")
         };
         assert_eq!((name.as_str(), text.as_str()), ("bgpextras", "!"));
+        // whoever writes it elsewhere is to be told
+        let nothing = json!({"metadata": {"name": "bgpextras"}, "data": {"frr.conf": "!"}});
+        let Some(Change::Extras(_, Some(text))) = read(Kind::ConfigMap, nothing) else { panic!("no extras") };
+        assert_eq!(text, "");
+        let number = json!({"metadata": {"name": "bgpextras"}, "data": {"extras": 1}});
+        let fault = decode(Kind::ConfigMap, number, Origin::Api).unwrap_err();
+        assert_eq!(fault.to_string(), "data.extras: must be a text");
         let other = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"extras": "!"}});
         assert!(read(Kind::ConfigMap, other).is_none());
         let secret = json!({"metadata": {"name": "s"}, "type": "Opaque", "data": {"password": "eA=="}});
