@@ -32,7 +32,10 @@ use crate::{
     names::{AdvertisementName, BfdName, PeerName, PoolName},
     world::Secret,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The configuration objects as they were read, by name.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,8 @@ pub struct Input {
     pub extras: BTreeMap<String, String>,
     /// Whether passwords of Secrets are looked up by somebody else: nothing is wrong with one that is not there.
     pub secrets_elsewhere: bool,
+    /// Pools that Services have addresses of: of two that overlap and are both new, as after a restart, such a one stands.
+    pub holding: BTreeSet<String>,
     /// Objects that could not be read at all: they count as their last valid version too.
     pub unreadable: BTreeMap<ObjectRef, Vec<Unreadable>>,
 }

@@ -134,7 +134,8 @@ impl Announcer {
     /// Takes `change` in.
     pub(super) fn observe(&mut self, change: Change) {
         let touched: Touched = self.observed.apply(change);
-        if touched.config {
+        // What excludes each other is decided once all of it is there, or who comes first would stand.
+        if touched.synced || (touched.config && self.observed.synced()) {
             self.refresh();
         }
         self.stale |= touched.any();
@@ -142,7 +143,7 @@ impl Announcer {
 
     /// Reads the configuration objects anew.
     pub(super) fn refresh(&mut self) {
-        (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
+        (self.config, self.misread) = self.observed.parse(&self.config);
     }
 
     /// Whether this node is to be drained.
