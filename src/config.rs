@@ -25,14 +25,17 @@ pub use peer::{Neighbor, Peer, RemoteAs};
 pub use pool::{Pinning, Pool};
 pub use problem::{Kind, ObjectRef, Problem, Problems, Unreadable};
 pub use select::{Selector, Selectors};
-pub use timers::Timers;
+pub use timers::{FRACTION, Timers};
 
 use crate::{
     api,
     names::{AdvertisementName, BfdName, PeerName, PoolName},
     world::Secret,
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The configuration objects as they were read, by name.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +60,8 @@ pub struct Input {
     pub extras: BTreeMap<String, String>,
     /// Whether passwords of Secrets are looked up by somebody else: nothing is wrong with one that is not there.
     pub secrets_elsewhere: bool,
+    /// Pools that Services have addresses of: of two that overlap and are both new, as after a restart, such a one stands.
+    pub holding: BTreeSet<String>,
     /// Objects that could not be read at all: they count as their last valid version too.
     pub unreadable: BTreeMap<ObjectRef, Vec<Unreadable>>,
 }
@@ -107,5 +112,29 @@ pub fn parse(input: &Input, last: &Config) -> (Config, Problems) {
     let l2 = advertisement::parse_l2(input, last, &mut problems);
     let read = advertisement::read_all_bgp(input, last, &community::flat(&aliases), &mut problems);
     let bgp = agree::settle(read, &pools, &peers, &bfd, &mut problems);
+    remark(input, &mut problems);
     (Config { pools, l2, bgp, peers, bfd, aliases }, problems)
+}
+
+/// What has no effect although it looks as if it had.
+fn remark(input: &Input, problems: &mut Problems) {
+    let of = |kind, name: &str| ObjectRef { kind, name: name.to_owned() };
+    for (name, ad) in &input.bgp_advertisements {
+        for (i, peer) in ad.spec.peers.iter().enumerate() {
+            let peer_of = of(Kind::BGPPeer, peer);
+            if !input.peers.contains_key(peer) && !input.unreadable.contains_key(&peer_of) {
+                let what = format!("there is no BGPPeer {peer:?}: the name has no effect");
+                problems.remark(of(Kind::BGPAdvertisement, name), format!("spec.peers[{i}]"), what);
+            }
+        }
+    }
+    for (name, object) in &input.frr_configurations {
+        let mut report = problem::Report::new(Kind::FRRConfiguration, name, problems);
+        annotation::unknown(Kind::FRRConfiguration, &object.metadata, &mut report);
+    }
+    for (name, _) in input.extras.iter().filter(|(_, text)| text.trim().is_empty()) {
+        let what =
+            "has no effect: the text for the end of FRR's configuration belongs here, and there is none";
+        problems.remark(of(Kind::ConfigMap, name), "data.extras", what);
+    }
 }

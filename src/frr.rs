@@ -17,6 +17,7 @@ mod merge;
 mod range;
 mod raw;
 mod read;
+mod refusal;
 mod render;
 pub mod show;
 
@@ -28,6 +29,7 @@ pub use merge::{Merged, Sources, Standing, merge};
 pub use range::{Bounds, NotARange, Range};
 pub use raw::{RawLine, written};
 pub use read::{Found, read};
+pub use refusal::field;
 pub use render::render;
 
 use crate::{

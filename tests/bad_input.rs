@@ -61,7 +61,7 @@ endpoints: [{addresses: [10.1.0.2]}]
 fn the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("all.yaml"), MANIFESTS).unwrap();
-    let (conf, problems) = render(dir.path(), "metallb-system", "n1").unwrap();
+    let (conf, problems) = render(dir.path(), "metallb-system", "n1", Vec::new()).unwrap();
     let told: Vec<String> =
         problems.iter().map(|p| format!("{} {} {}", p.object, p.field, p.what.lines().count())).collect();
     assert_eq!(told, ["BGPPeer itself spec.peerAddress 1", "BGPPeer loopback spec.peerAddress 1"]);
@@ -71,4 +71,15 @@ fn the_rest_goes_on() {
     let networks: Vec<&str> =
         conf.lines().filter_map(|line| line.trim().strip_prefix("network ")?.split(' ').next()).collect();
     assert_eq!(networks, ["10.0.0.1/32"]);
+}
+
+/// As the speaker does that has the flag.
+#[test]
+fn what_no_neighbor_may_tell_is_in_what_is_rendered() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("all.yaml"), MANIFESTS).unwrap();
+    let (conf, _) =
+        render(dir.path(), "metallb-system", "n1", vec!["10.96.0.0/12".parse().unwrap()]).unwrap();
+    assert!(conf.contains(" permit 10.96.0.0/12 le 32\n"), "{conf}");
+    assert_eq!(ferrolb::io::settings::prefixes("10.96.0.0/12, ").unwrap(), ["10.96.0.0/12".parse().unwrap()]);
 }

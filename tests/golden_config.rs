@@ -50,5 +50,6 @@ fn text(config: &Config, problems: &Problems) -> String {
     bfd.iter().for_each(|(n, v)| writeln!(out, "bfd {n}: {v:?}").unwrap());
     aliases.iter().for_each(|(n, v)| writeln!(out, "aliases {n}: {v:?}").unwrap());
     problems.iter().for_each(|p| writeln!(out, "! {p}").unwrap());
+    problems.remarks().for_each(|p| writeln!(out, "? {p}").unwrap());
     out
 }

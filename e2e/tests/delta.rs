@@ -474,7 +474,16 @@ async fn raw_lines(setup: &Setup<'_>) -> Result<()> {
             other => anyhow::bail!("{other:?}"),
         }
     }
+    // one daemon may be telling another what it has from the file
+    let same = || Ok(blocks(&before) == blocks(&frr.vtysh(show)?));
+    wait::until_true(DEADLINE, "no raw lines", same).with_context(|| frr.vtysh(show).unwrap_or_default())?;
     assert_same(&before, &frr.vtysh(show)?, || "without raw lines".to_owned());
+    // and may give it back after it was taken away
+    let back = "ip prefix-list EXTRA seq 5 permit 10.0.0.0/8";
+    frr.vtysh(&format!("configure terminal\n{back}"))?;
+    let gone = || Ok(!frr.vtysh(show)?.contains(back));
+    wait::until_true(2 * DEADLINE, "the line that came back is gone", gone)?;
+    wait::until_true(DEADLINE, "nothing else changed", same)?;
     // what a line takes from us is back when the line goes, whatever stays
     let stays = "ip prefix-list EXTRA seq 5 permit 10.0.0.0/8\n";
     for (taken, line) in [

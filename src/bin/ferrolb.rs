@@ -2,7 +2,11 @@
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use ferrolb::{api, io::settings::Source, run};
+use ferrolb::{
+    api,
+    io::settings::{self, Prefixes, Source},
+    run,
+};
 use std::{
     fs,
     io::Write as _,
@@ -40,6 +44,9 @@ enum Command {
         /// The namespace of the configuration objects.
         #[arg(long, default_value = "metallb-system")]
         namespace: String,
+        /// Its speaker's --always-block: prefixes that no BGP neighbor may tell it, comma separated.
+        #[arg(long, value_name = "CIDRS", value_parser = settings::prefixes)]
+        always_block: Option<Prefixes>,
     },
 }
 
@@ -61,7 +68,9 @@ fn main() -> anyhow::Result<()> {
         Command::Crds { dir } => crds(dir),
         Command::Drain(drain) => drain.ask(true),
         Command::Undrain(drain) => drain.ask(false),
-        Command::Render { manifests, node, namespace } => render(&manifests, &namespace, &node),
+        Command::Render { manifests, node, namespace, always_block } => {
+            render(&manifests, &namespace, &node, always_block.unwrap_or_default())
+        }
     }
 }
 
@@ -89,9 +98,9 @@ fn crds(dir: Option<PathBuf>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<()> {
-    let (text, problems) = run::render::render(dir, namespace, node)?;
-    for problem in problems.iter() {
+fn render(dir: &Path, namespace: &str, node: &str, block: Prefixes) -> anyhow::Result<()> {
+    let (text, problems) = run::render::render(dir, namespace, node, block)?;
+    for problem in problems.iter().chain(problems.remarks()) {
         writeln!(std::io::stderr(), "{problem}")?;
     }
     Ok(std::io::stdout().write_all(text.as_bytes())?)

@@ -1,6 +1,6 @@
 //! Settings of ours on MetalLB's objects, which have no field for them: annotations `ferrolb.io/…`.
 
-use super::problem::Report;
+use super::problem::{Kind, Report};
 use kube::core::ObjectMeta;
 use std::ops::RangeInclusive;
 
@@ -18,6 +18,27 @@ pub(super) const PLACEMENT: &str = "ferrolb.io/l2-placement";
 
 /// The value that spreads them evenly; without the annotation there is an election for each.
 pub(super) const BALANCED: &str = "balanced";
+
+/// How every annotation of ours begins.
+const OURS: &str = "ferrolb.io/";
+
+/// Remarks on annotations that look like ours and are none: somebody has mistyped one, or has it on another kind.
+pub(super) fn unknown(kind: Kind, meta: &ObjectMeta, report: &mut Report<'_>) {
+    let known: &[&str] = match kind {
+        Kind::L2Advertisement => &[PLACEMENT],
+        Kind::BGPAdvertisement => &[MED, PREPEND],
+        Kind::BGPPeer => &[TTL_SECURITY],
+        _ => &[],
+    };
+    let ours = meta.annotations.iter().flat_map(|all| all.keys()).filter(|name| name.starts_with(OURS));
+    for name in ours.filter(|name| !known.contains(&name.as_str())) {
+        let what = match known {
+            [] => "no annotation of ours is for this kind".to_owned(),
+            _ => format!("those of ours for this kind are {}", known.join(" and ")),
+        };
+        report.remark(field(name), format_args!("has no effect: {what}"));
+    }
+}
 
 /// Whether an annotation has its only value; a fault when it has another.
 pub(super) fn word(meta: &ObjectMeta, name: &str, only: &str, report: &mut Report<'_>) -> bool {

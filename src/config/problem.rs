@@ -183,40 +183,56 @@ fn closing(text: &str, mark: char) -> Option<usize> {
     end.map(|(at, c)| at + c.len_utf8())
 }
 
-/// Every problem, in the order of objects.
+/// Every problem, in the order of objects, and remarks beside them.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Problems(BTreeMap<ObjectRef, Vec<Problem>>);
+pub struct Problems {
+    faults: BTreeMap<ObjectRef, Vec<Problem>>,
+    remarks: BTreeSet<Problem>,
+}
 
 impl Problems {
     /// Adds one; values of more than 64 characters are cut.
     pub fn add(&mut self, object: ObjectRef, field: impl Into<String>, what: impl fmt::Display) {
         let (field, what) = (brief(&field.into()), brief(&what.to_string()));
         let problem = Problem { object: object.clone(), field, what };
-        self.0.entry(object).or_default().push(problem);
+        self.faults.entry(object).or_default().push(problem);
+    }
+
+    /// Notes what has no effect and was hardly meant so; the object is as good as without it, so that only who reads the
+    /// log, or asks, is told.
+    pub fn remark(&mut self, object: ObjectRef, field: impl Into<String>, what: impl fmt::Display) {
+        let (field, what) = (brief(&field.into()), brief(&what.to_string()));
+        self.remarks.insert(Problem { object, field, what });
+    }
+
+    /// The remarks.
+    pub fn remarks(&self) -> impl Iterator<Item = &Problem> {
+        self.remarks.iter()
     }
 
     /// Those of one object.
     #[must_use]
     pub fn of(&self, object: &ObjectRef) -> &[Problem] {
-        self.0.get(object).map_or(&[], Vec::as_slice)
+        self.faults.get(object).map_or(&[], Vec::as_slice)
     }
 
-    /// All of them.
+    /// All of them, without the remarks.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
-        self.0.values().flatten()
+        self.faults.values().flatten()
     }
 
-    /// Whether there is none.
+    /// Whether there is none, remarks or not.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.faults.is_empty()
     }
 
     /// These and those.
     pub fn extend(&mut self, other: Self) {
-        for (object, problems) in other.0 {
-            self.0.entry(object).or_default().extend(problems);
+        for (object, problems) in other.faults {
+            self.faults.entry(object).or_default().extend(problems);
         }
+        self.remarks.extend(other.remarks);
     }
 }
 
@@ -239,6 +255,11 @@ impl<'a> Report<'a> {
     /// Whether nothing was found.
     pub(super) const fn clean(&self) -> bool {
         self.clean
+    }
+
+    /// Notes something that is no fault, and has no effect.
+    pub(super) fn remark(&mut self, field: impl Into<String>, what: impl fmt::Display) {
+        self.problems.remark(self.object.clone(), field, what);
     }
 
     /// Notes a fault.

@@ -2,10 +2,10 @@
 //! two exclude each other.
 //!
 //! Which one wins never depends on the order in which the objects arrived: what stood before and did not change
-//! goes first, then what stood before, then the older object, then the name.
+//! goes first, then what stood before, then what Services have addresses of, then the older object, then the name.
 
 use super::{
-    Input,
+    Input, annotation,
     problem::{Fault, Kind, ObjectRef, Problems, Report},
 };
 use k8s_openapi::jiff::Timestamp;
@@ -17,6 +17,8 @@ pub(super) struct Entry<T> {
     value: Arc<T>,
     last: Option<Arc<T>>,
     created: Option<Timestamp>,
+    /// Whether Services have something of it.
+    held: bool,
 }
 
 /// Entries of one kind, by name.
@@ -40,6 +42,7 @@ where
     let unreadable = |name: &str| input.unreadable.contains_key(&ObjectRef { kind, name: name.into() });
     for (name, object) in objects {
         let mut report = Report::new(kind, name, problems);
+        annotation::unknown(kind, object.meta(), &mut report);
         let parsed = parse(name, object, &mut report).filter(|_| report.clean() && !unreadable(name));
         let last = last.get(name.as_str()).cloned();
         let value = match (parsed, &last) {
@@ -49,11 +52,12 @@ where
             (None, None) => continue,
         };
         let created = object.meta().creation_timestamp.as_ref().map(|t| t.0);
-        entries.insert(N::from(name.as_str()), Entry { value, last, created });
+        let held = kind == Kind::IPAddressPool && input.holding.contains(name);
+        entries.insert(N::from(name.as_str()), Entry { value, last, created, held });
     }
     for object in input.unreadable.keys().filter(|o| o.kind == kind && !objects.contains_key(&o.name)) {
         if let Some(value) = last.get(object.name.as_str()) {
-            let entry = Entry { value: value.clone(), last: Some(value.clone()), created: None };
+            let entry = Entry { value: value.clone(), last: Some(value.clone()), created: None, held: true };
             entries.insert(N::from(object.name.as_str()), entry);
         }
     }
@@ -119,7 +123,8 @@ fn round<N: Ord + Clone, T: PartialEq, L: Default>(
     let rank = |entry: &Entry<T>| match &entry.last {
         Some(last) if same(&entry.value, last) => 0,
         Some(_) => 1,
-        None => 2,
+        None if entry.held => 2,
+        None => 3,
     };
     let mut order: Vec<_> = entries.iter().collect();
     order.sort_by_key(|(name, e)| (rank(e), e.created.is_none(), e.created, *name));

@@ -14,6 +14,9 @@ pub struct Timers {
 
 const SECOND: i64 = 1_000_000_000;
 
+/// What is wrong with a keepalive time of less than a second.
+pub const FRACTION: &str = "must be 0 or >=1s: FRR counts in whole seconds";
+
 /// The timers; where only one is given, the other follows by the customary ratio of three.
 pub(super) fn timers(
     hold: Option<&Duration>,
@@ -26,6 +29,12 @@ pub(super) fn timers(
     };
     let written = (nanos("spec.holdTime", hold), nanos("spec.keepaliveTime", keepalive));
     let (Some(hold), Some(keepalive)) = written else { return None };
+    // Cut off to whole seconds it would be 0, which switches keepalives off, and the session ended with the hold time.
+    // Where that is cut off to 0 as well, it never ends.
+    if keepalive.is_some_and(|time| (1..SECOND).contains(&time)) && hold.is_none_or(|time| time >= SECOND) {
+        report.fault("spec.keepaliveTime", FRACTION);
+        return None;
+    }
     let (hold, keepalive) = match (hold, keepalive) {
         (None, None) => return None,
         (Some(hold), None) => (hold, hold / 3),

@@ -6,6 +6,7 @@
 mod blame;
 mod elsewhere;
 
+pub(super) use blame::FIELDS;
 pub use elsewhere::Elsewhere;
 
 use super::{Subject, identity, policy_name};

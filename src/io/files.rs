@@ -9,6 +9,7 @@
 
 mod directory;
 mod drain;
+mod flow;
 mod manifest;
 pub(super) mod naming;
 mod problems;

@@ -126,7 +126,7 @@ pub async fn drive(
     reports: mpsc::Sender<Report>,
 ) {
     let (done, file) = watch::channel(None);
-    let keeper = tokio::spawn(file::keep(paths.conf.clone(), file, reports.clone()));
+    let keeper = tokio::spawn(file::keep(paths.conf.clone(), file, reports.clone(), file::LOOK));
     let mut driver = Driver {
         bgp: Link::new(paths.vty_dir.join("bgpd.vty")),
         bfd: Link::new(paths.vty_dir.join("bfdd.vty")),

@@ -24,6 +24,7 @@ mod peers;
 mod roll;
 mod said;
 mod seal;
+mod strangers;
 
 #[cfg(test)]
 mod simulation;
@@ -49,6 +50,7 @@ use std::{
     thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
+use strangers::Strangers;
 use tokio::{
     net::UdpSocket as Socket,
     sync::{oneshot, watch},
@@ -103,28 +105,26 @@ pub async fn join(
     say: watch::Receiver<Fact>,
 ) -> anyhow::Result<(watch::Receiver<Arc<View>>, impl Future<Output = anyhow::Result<()>> + Send + 'static)> {
     let Setup { node, bind, port, peers, key, pace, counts } = setup;
-    let ip = match bind {
-        Some(ip) => ip,
-        None => peers.reached_from(port).await?,
-    };
-    let addr = SocketAddr::new(ip, port);
-    let socket =
-        UdpSocket::bind(addr).with_context(|| format!("bind UDP {addr} for the speakers' gossip"))?;
-    socket.set_nonblocking(true).context("make the gossip's socket wait for nobody")?;
-    // its digits: who starts later ranks higher
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let me = Identity::new(&node, addr, u64::try_from(clock).unwrap_or_default());
-    tracing::info!(%addr, peers = %peers, ?pace, "taking part in the speakers' gossip");
+    // Whoever says where to send from is told at once when that does not work.
+    let socket = bind.map(|ip| bound(ip, port)).transpose()?;
     let (tell, view) = watch::channel(Arc::default());
     let (expect, expected) = watch::channel(None);
     let task = async move {
+        let (socket, addr) = match socket {
+            Some(socket) => socket,
+            None => bound(peers.own(port).await?, port)?,
+        };
+        // its digits: who starts later ranks higher
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let me = Identity::new(&node, addr, u64::try_from(clock).unwrap_or_default());
+        tracing::info!(%addr, peers = %peers, ?pace, "taking part in the speakers' gossip");
         let seal = key.seal().await?;
         let (ended, end) = oneshot::channel();
         let thread = thread::Builder::new().name("members".to_owned()).spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
             let run = |runtime: tokio::runtime::Runtime| {
                 let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
-                let speaker = Speaker { seal, counts, gossip, tell };
+                let speaker = Speaker { seal, counts, gossip, tell, strangers: Strangers::default() };
                 runtime.block_on(speaker.run(socket, say, expected))
             };
             let _ = ended.send(runtime.context("make a runtime for the gossip").and_then(run));
@@ -136,6 +136,15 @@ pub async fn join(
         }
     };
     Ok((view, task))
+}
+
+/// A socket of the gossip, and its address.
+fn bound(ip: IpAddr, port: u16) -> anyhow::Result<(UdpSocket, SocketAddr)> {
+    let addr = SocketAddr::new(ip, port);
+    let socket =
+        UdpSocket::bind(addr).with_context(|| format!("bind UDP {addr} for the speakers' gossip"))?;
+    socket.set_nonblocking(true).context("make the gossip's socket wait for nobody")?;
+    Ok((socket, addr))
 }
 
 /// Chances of its own for everybody.
@@ -155,6 +164,7 @@ struct Speaker {
     counts: Counts,
     gossip: Gossip,
     tell: watch::Sender<Arc<View>>,
+    strangers: Strangers,
 }
 
 impl Speaker {
@@ -201,7 +211,10 @@ impl Speaker {
             match socket.try_recv_from(&mut buffer) {
                 Ok((length, from)) => match buffer.get(..length).and_then(|bytes| self.seal.unseal(bytes)) {
                     Some(bytes) => self.gossip.heard(now(), from, &bytes),
-                    None => drop(self.counts.refused.inc()),
+                    None => {
+                        self.counts.refused.inc();
+                        self.strangers.refused(now(), from.ip());
+                    }
                 },
                 Err(fault) if fault.kind() == ErrorKind::WouldBlock => break,
                 // a peer's host said so to an earlier datagram of ours
@@ -252,5 +265,43 @@ fn log(before: &View, after: &View) {
     let leaving = |view: &View, node: &NodeName| view.members.get(node).is_some_and(|member| member.leaving);
     for node in after.members.keys().filter(|node| leaving(after, node) && !leaving(before, node)) {
         tracing::info!(%node, "a speaker leaves");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{settings::LogLevel, telemetry::tests::lines};
+
+    /// What the key does not open is counted each time, and told of once.
+    #[test]
+    fn a_datagram_that_is_not_sealed_with_our_key_is_told_of() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let refused = Counter::default();
+        let lines = lines(LogLevel::Info, || {
+            let _guard = runtime.enter();
+            let (socket, addr) = bound([127, 0, 0, 1].into(), 0).unwrap();
+            let to = socket.local_addr().unwrap();
+            let socket = Socket::from_std(socket).unwrap();
+            let me = Identity::new(&NodeName::from("a"), addr, 1);
+            let mut speaker = Speaker {
+                seal: Seal::new(b"ours").unwrap(),
+                counts: Counts { refused: refused.clone(), ..Counts::default() },
+                gossip: Gossip::new(me, Pace::Local, 1, now()),
+                tell: watch::channel(Arc::default()).0,
+                strangers: Strangers::default(),
+            };
+            let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let theirs = Seal::new(b"theirs").unwrap().seal(b"hello").unwrap();
+            for count in 1..=3 {
+                other.send_to(&theirs, to).unwrap();
+                while refused.get() < count {
+                    runtime.block_on(socket.readable()).unwrap();
+                    speaker.read(&socket).unwrap();
+                }
+            }
+        });
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!((&line["level"], &line["from"]), (&"warn".into(), &"127.0.0.1".into()));
     }
 }

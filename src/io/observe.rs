@@ -5,14 +5,15 @@
 //! source is an API server or a directory.
 
 mod decode;
+mod strict;
 
 pub use decode::{EXTRAS, decode, removed, unknown};
 
 use crate::{
     api,
-    config::{Input, Kind, ObjectRef, Unreadable},
+    config::{self, Config, Input, Kind, ObjectRef, Problems, Unreadable},
     names::{Namespace, NodeName, ServiceKey},
-    world::{Labels, Node, Secret, Service, Slice, SliceKey, World},
+    world::{Labels, Node, Secret, Service, Slice, SliceKey, World, annotations::ALLOCATED_FROM},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -179,6 +180,14 @@ impl Observed {
     /// The stores that are still missing.
     pub fn waiting(&self) -> impl Iterator<Item = Kind> {
         self.waiting.iter().copied()
+    }
+
+    /// Reads the configuration objects anew; where one has a problem, its version in `last` stands.
+    pub fn parse(&mut self, last: &Config) -> (Config, Problems) {
+        let mark = |service: &Service| service.annotations.get(ALLOCATED_FROM).map(str::to_owned);
+        let holders = self.world.services.values().filter(|service| !service.ingress.is_empty());
+        self.input.holding = holders.filter_map(|service| mark(service)).collect();
+        config::parse(&self.input, last)
     }
 
     /// Takes `change` in, and says what it changed.

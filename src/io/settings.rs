@@ -14,7 +14,7 @@ use flags::{BgpType, CommonFlags, ControllerFlags, DrainOn, SpeakerFlags};
 use ipnet::IpNet;
 use std::{ffi::OsString, fmt, path::PathBuf, sync::LazyLock, time::Duration};
 
-pub use flags::{LogLevel, TlsVersion};
+pub use flags::{LogLevel, Prefixes, TlsVersion, prefixes};
 pub use gossip::{Gossip, Others};
 
 /// Where a Pod finds its namespace.

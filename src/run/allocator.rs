@@ -4,7 +4,7 @@
 
 use crate::{
     alloc::{self, Holding, Outcome, Reason, UnderWay},
-    config::{self, Config, Kind, ObjectRef, Pool, Problems},
+    config::{Config, Kind, ObjectRef, Pool, Problems},
     io::{
         metrics::PoolUse,
         observe::{Change, Observed, Touched},
@@ -108,11 +108,12 @@ impl Allocator {
 
     /// Reads the configuration objects anew.
     pub(super) fn refresh(&mut self) {
-        (self.config, self.problems) = config::parse(&self.observed.input, &self.config);
+        (self.config, self.problems) = self.observed.parse(&self.config);
     }
 
     fn note(&mut self, touched: Touched) {
-        if touched.config {
+        // What excludes each other is decided once all of it is there, or who comes first would stand.
+        if touched.synced || (touched.config && self.observed.synced()) {
             self.refresh();
         }
         self.stale |= touched.any();

@@ -134,7 +134,8 @@ impl Announcer {
     /// Takes `change` in.
     pub(super) fn observe(&mut self, change: Change) {
         let touched: Touched = self.observed.apply(change);
-        if touched.config {
+        // What excludes each other is decided once all of it is there, or who comes first would stand.
+        if touched.synced || (touched.config && self.observed.synced()) {
             self.refresh();
         }
         self.stale |= touched.any();
@@ -142,7 +143,7 @@ impl Announcer {
 
     /// Reads the configuration objects anew.
     pub(super) fn refresh(&mut self) {
-        (self.config, self.misread) = config::parse(&self.observed.input, &self.config);
+        (self.config, self.misread) = self.observed.parse(&self.config);
     }
 
     /// Whether this node is to be drained.
@@ -200,7 +201,7 @@ impl Announcer {
         let (object, unfit) = built.elsewhere(elsewhere, plan, &self.config);
         self.unfit = built.problems.clone();
         self.unfit.extend(unfit);
-        if !self.observed.input.extras.is_empty() {
+        if self.observed.input.extras.values().any(|text| !text.trim().is_empty()) {
             let extras = ObjectRef { kind: Kind::ConfigMap, name: EXTRAS.to_owned() };
             let what =
                 "has no effect: frr-k8s drives FRR, and reads raw text of FRRConfigurations (spec.raw)";
@@ -249,7 +250,7 @@ impl Announcer {
 
     /// Text that nobody has checked changes what FRR does: whoever looks for a cause should see when.
     fn warn_of_extras(&mut self) {
-        let text = self.observed.input.extras.values().next();
+        let text = self.observed.input.extras.values().next().filter(|text| !text.trim().is_empty());
         if self.extras.as_ref() != text {
             match text {
                 Some(text) => tracing::warn!(
@@ -298,7 +299,8 @@ impl Announcer {
     pub(super) fn refused(&mut self, subject: &Subject, line: &str, answer: &str) {
         let what = format!("FRR refuses the line {line:?}: {answer}");
         for object in self.owners(subject) {
-            self.refusing.add(object, "", &what);
+            let field = frr::field(&object, subject, line, &self.observed.input);
+            self.refusing.add(object, field, &what);
         }
     }
 

@@ -15,13 +15,19 @@ use crate::{
     world::{Class, Ingress},
 };
 use anyhow::Context;
+use ipnet::IpNet;
 use std::path::Path;
 
-/// The frr.conf of `node`, and what is wrong with the objects.
+/// The frr.conf of `node`, whose neighbours may tell it nothing of `block`, and what is wrong with the objects.
 ///
 /// # Errors
 /// A directory that cannot be read.
-pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String, Problems)> {
+pub fn render(
+    dir: &Path,
+    namespace: &str,
+    node: &str,
+    block: Vec<IpNet>,
+) -> anyhow::Result<(String, Problems)> {
     let read = |role| files::read(dir, namespace, role);
     let mut allocator = Allocator::new(Class::default(), read(Role::Controller)?);
     allocator.refresh();
@@ -39,7 +45,7 @@ pub fn render(dir: &Path, namespace: &str, node: &str) -> anyhow::Result<(String
         drain_on_cordon: false,
         leave: Leave::Staying,
     };
-    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, Vec::new(), observed);
+    let mut announcer = Announcer::new(me, frr::LogLevel::Informational, block, observed);
     announcer.refresh();
     let Desired { frr: model, .. } = announcer.decide().context("the directory was not read whole")?;
     let model = model.context("nothing was built")?;

@@ -10,6 +10,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 #[derive(Debug)]
 pub(super) struct Told {
     problems: BTreeSet<Problem>,
+    /// The remarks that were told.
+    remarks: BTreeSet<Problem>,
     /// The manifest directory, where they are also written down, and who writes.
     file: Option<(PathBuf, String)>,
     /// What is in the file beside them.
@@ -26,7 +28,8 @@ impl Told {
             Source::Api(_) => None,
             Source::Manifests(dir) => Some((dir.clone(), component)),
         };
-        Self { problems: BTreeSet::new(), file, beside: Problems::default(), unwritten: false, first: true }
+        let (problems, remarks) = (BTreeSet::new(), BTreeSet::new());
+        Self { problems, remarks, file, beside: Problems::default(), unwritten: false, first: true }
     }
 
     /// Tells what is new in `problems` and what is gone from them.
@@ -39,7 +42,8 @@ impl Told {
         let beside = if self.file.is_some() { beside() } else { Problems::default() };
         let same = beside == self.beside;
         self.beside = beside;
-        if !self.first && problems.iter().eq(&self.problems) {
+        let told = problems.iter().eq(&self.problems) && problems.remarks().eq(&self.remarks);
+        if !self.first && told {
             return if same { self.again(problems) } else { self.write(problems) };
         }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
@@ -51,11 +55,20 @@ impl Told {
                 "object has a problem: if it is not valid, its last valid version counts, or none"
             );
         }
-        for problem in self.problems.difference(&now) {
+        let remarks: BTreeSet<Problem> = problems.remarks().cloned().collect();
+        for remark in remarks.difference(&self.remarks) {
+            tracing::warn!(
+                object = %remark.object,
+                field = remark.field,
+                problem = remark.what,
+                "object has something without effect: it counts as if that were not there"
+            );
+        }
+        for problem in self.problems.difference(&now).chain(self.remarks.difference(&remarks)) {
             tracing::info!(object = %problem.object, field = problem.field, "problem is gone");
         }
         self.write(problems);
-        self.problems = now;
+        (self.problems, self.remarks) = (now, remarks);
         self.first = false;
     }
 
@@ -205,6 +218,32 @@ mod tests {
         let text = std::fs::read_to_string(dir.path().join("status/problems.controller.yaml")).unwrap();
         assert!(text.contains("BGPPeer b"), "{text}");
         assert!(log_of(LogLevel::Info, || told.tell(&problems)).is_empty());
+    }
+
+    /// What has no effect is told of once, and no configuration is stale for it.
+    #[test]
+    fn a_remark_is_told_once_and_is_no_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut told = Told::new(&Source::Manifests(dir.path().into()), "speaker-n".into());
+        let mut problems = Problems::default();
+        let object = ObjectRef { kind: Kind::BGPAdvertisement, name: "ad".into() };
+        problems.remark(object, "spec.peers[0]", "there is no BGPPeer \"nosuch\"");
+        assert!(problems.is_empty() && problems.iter().next().is_none());
+        let lines = log_of(LogLevel::Info, || {
+            told.tell(&problems);
+            told.tell(&problems);
+        });
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert_eq!((&line["level"], &line["object"]), (&"warn".into(), &"BGPAdvertisement ad".into()));
+        assert_eq!(
+            (&line["field"], &line["problem"]),
+            (&"spec.peers[0]".into(), &"there is no BGPPeer \"nosuch\"".into())
+        );
+        let path = dir.path().join("status/problems.speaker-n.yaml");
+        assert!(std::fs::read_to_string(&path).unwrap().contains("BGPAdvertisement ad"));
+        let lines = log_of(LogLevel::Info, || told.tell(&Problems::default()));
+        assert_eq!((lines.len(), &lines[0]["level"]), (1, &"info".into()), "{lines:?}");
+        assert!(!path.exists());
     }
 
     #[test]

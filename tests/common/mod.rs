@@ -27,6 +27,9 @@ fn put(input: &mut Input, object: Value) {
         "BGPPeer" => decode(&mut input.peers, bad, Kind::BGPPeer, name, object),
         "BFDProfile" => decode(&mut input.bfd_profiles, bad, Kind::BFDProfile, name, object),
         "Community" => decode(&mut input.communities, bad, Kind::Community, name, object),
+        "FRRConfiguration" => {
+            decode(&mut input.frr_configurations, bad, Kind::FRRConfiguration, name, object);
+        }
         "Secret" => {
             let (name, facts) = Secret::observe(&object);
             input.secrets.insert(name, facts);

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A neighbour's field in an FRRConfiguration, and that of a BGPPeer that it was made of.
-const FIELDS: [(&str, &str); 16] = [
+pub(in crate::frr) const FIELDS: [(&str, &str); 16] = [
     ("asn", "spec.peerASN"),
     ("dynamicASN", "spec.dynamicASN"),
     ("localASN", "spec.localASN"),

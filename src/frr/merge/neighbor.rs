@@ -3,7 +3,7 @@
 use super::{Faults, hear::Hearing, optional};
 use crate::{
     api,
-    config::{Neighbor, Peer, RemoteAs, Timers},
+    config::{FRACTION, Neighbor, Peer, RemoteAs, Timers},
     frr::{GracefulRestart, Session},
     names::{Asn, Password, Word},
     net::Family,
@@ -162,7 +162,11 @@ fn timers(from: &api::FRRNeighbor) -> Result<Option<Timers>, Fault> {
         let field = if from.hold_time.is_some() { "holdTime" } else { "keepaliveTime" };
         return fault(field, "holdTime and keepaliveTime are given both or none");
     };
+    let fraction = keepalive.nanos().is_ok_and(|nanos| nanos > 0);
     let (hold, keepalive) = (seconds("holdTime", hold)?, seconds("keepaliveTime", keepalive)?);
+    if keepalive == 0 && fraction && hold > 0 {
+        return fault("keepaliveTime", FRACTION);
+    }
     if matches!(hold, 1 | 2) {
         return fault("holdTime", "must be 0 or at least 3s");
     }

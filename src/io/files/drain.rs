@@ -3,7 +3,7 @@
 //! The file keeps its comments and its form. What is written was read back first and is the object that it should be; a
 //! form in which that does not work is left to the user, who is told which line to write.
 
-use super::{manifest, replace};
+use super::{flow, manifest, replace};
 use crate::{config::Kind, names::NodeName, world::DRAIN};
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -57,7 +57,9 @@ fn edited(text: &str, node: &NodeName, drain: bool) -> Option<anyhow::Result<Str
         }
     }
     let right = |new: &String| find(new, node).is_some_and(|found| bare(found) == bare(wanted.clone()));
+    let braces = if drain { flow::with } else { flow::without };
     let new = candidates(text, drain).into_iter().find(right);
+    let new = new.or_else(|| braces(text).into_iter().find(right));
     Some(new.context("no edit of one line makes of it what it should be"))
 }
 
@@ -143,6 +145,11 @@ mod tests {
         for text in [
             "apiVersion: v1\nkind: Node\nmetadata:\n  name: n # the first\nspec: {}\n",
             "apiVersion: v1\nkind: Node\nmetadata:\n  annotations:\n    a: b\n  name: n\n",
+            "{apiVersion: v1, kind: Node, metadata: {name: n}}\n",
+            "{apiVersion: v1, kind: Node, metadata: {name: n, annotations: {a: b}}}\n",
+            "apiVersion: v1\nkind: Node\nmetadata: {name: n, labels: {annotations: metadata}} # here\n",
+            "{\"apiVersion\":\"v1\",\"kind\":\"Node\",\"metadata\":{\"name\":\"n\",\"annotations\":{\"a\":\"b\"}}}\n",
+            "{\n  \"apiVersion\": \"v1\",\n  \"kind\": \"Node\",\n  \"metadata\": {\"name\": \"n\"}\n}\n",
         ] {
             let text = format!("{OTHER}{text}");
             std::fs::write(&path, &text).unwrap();
@@ -161,7 +168,7 @@ mod tests {
     fn a_form_that_is_not_understood_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("nodes.yaml");
-        let text = "{apiVersion: v1, kind: Node, metadata: {name: n}}\n";
+        let text = "apiVersion: v1\nkind: Node\nmetadata:\n  ? name\n  : n\n  ? annotations\n  : a: b\n";
         std::fs::write(&path, text).unwrap();
         let fault = drain(dir.path(), &NodeName::from("n"), true).unwrap_err();
         assert!(fault.to_string().contains("write the annotation ferrolb.io/drain: \"true\""), "{fault}");

@@ -13,7 +13,7 @@ use std::{io, path::Path};
 /// When the directory cannot be written.
 pub fn write(dir: &Path, component: &str, problems: &Problems) -> io::Result<()> {
     let path = dir.join(STATUS).join(format!("problems.{component}.yaml"));
-    if problems.is_empty() {
+    if problems.is_empty() && problems.remarks().next().is_none() {
         return match std::fs::remove_file(&path) {
             Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(blame("write", &path, &fault)),
             _ => Ok(()),
@@ -28,7 +28,7 @@ pub fn write(dir: &Path, component: &str, problems: &Problems) -> io::Result<()>
 
 fn text(problems: &Problems) -> String {
     let mut all = String::new();
-    for problem in problems.iter() {
+    for problem in problems.iter().chain(problems.remarks()) {
         all.push_str(&format!("- object: {}\n", quoted(&problem.object.to_string())));
         if !problem.field.is_empty() {
             all.push_str(&format!("  field: {}\n", quoted(&problem.field)));

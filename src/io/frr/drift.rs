@@ -44,7 +44,19 @@ impl Driver {
     /// Lines of users that no model knows: they are sent again when anything has changed that no model knows, and it is
     /// told of when that changed something back.
     async fn look_beside(&mut self, wanted: &Model) {
-        if wanted.raw.is_empty() || !self.bgp.is_up() {
+        if !self.bgp.is_up() {
+            return;
+        }
+        let lines = self.raw.shed_again(&wanted.raw, &self.reports).await;
+        if !lines.is_empty() {
+            self.report(Report::Drift { daemon: Daemon::Bgp, lines }).await;
+            // what these lines took from ours
+            self.doubtful = true;
+            self.doubt().await;
+            self.raw.lose();
+            self.apply(wanted).await;
+        }
+        if wanted.raw.is_empty() {
             return;
         }
         let Some(strange) = self.raw.strange().await else { return };

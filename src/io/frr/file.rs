@@ -1,7 +1,8 @@
 //! `frr.conf` on disk: what FRR starts from when it, or the node, starts again.
 //!
 //! Written whole and put in place by a rename, so that FRR never reads half of it; only its owner may read it, for
-//! it holds passwords. A file of somebody else is kept beside it under another name, and never overwritten.
+//! it holds passwords. A file of somebody else is kept beside it under another name, and never overwritten. What is
+//! on the disk is looked at now and then: whoever spoils the file or deletes it would do so to the next start of FRR.
 
 use super::Report;
 use crate::frr::{Model, render};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::{File, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -27,12 +28,17 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_
 /// Writing thousands of lines to a disk for each of a thousand Services would hold up everybody else who writes there.
 const PACE: Duration = Duration::from_secs(1);
 
-/// Keeps `path` in step with `wanted` until its sender is gone. Renders and writes on a thread of its own: a model
-/// that comes while one is being written waits, and only the newest is written then.
+/// How often the file is compared with what was written.
+pub(super) const LOOK: Duration = Duration::from_secs(30);
+
+/// Keeps `path` in step with `wanted` until its sender is gone, and looks `every` so often whether it still is what was
+/// written. Renders and writes on a thread of its own: a model that comes while one is being written waits, and only
+/// the newest is written then.
 pub(super) async fn keep(
     path: PathBuf,
     mut wanted: watch::Receiver<Option<Arc<Model>>>,
     reports: mpsc::Sender<Report>,
+    every: Duration,
 ) {
     let mut last = None;
     // told once for each time that it begins; tried again until it works
@@ -47,7 +53,6 @@ pub(super) async fn keep(
             match result {
                 Ok(digest) => (last, failing) = (Some(digest), None),
                 Err(error) => {
-                    last = None;
                     if failing.is_none() {
                         // nobody left to tell is no reason to stop
                         let _ = reports.send(Report::Unwritten { error }).await;
@@ -66,8 +71,34 @@ pub(super) async fn keep(
             }
         };
         ended = timeout(failing.unwrap_or(PACE), rest).await.is_ok();
-        if !due && (ended || wanted.changed().await.is_err()) {
+        if due {
+            continue;
+        }
+        if ended || !rest_until_due(&mut wanted, &path, last, every).await {
             return;
+        }
+    }
+}
+
+/// Waits until there is something to write: another model, or a file that is not as it was left. False when nobody
+/// wants a file any more.
+async fn rest_until_due(
+    wanted: &mut watch::Receiver<Option<Arc<Model>>>,
+    path: &Path,
+    last: Option<Written>,
+    every: Duration,
+) -> bool {
+    loop {
+        match timeout(every, wanted.changed()).await {
+            Ok(changed) => return changed.is_ok(),
+            Err(_) => {
+                let path = path.to_owned();
+                let strange = move || last.is_some_and(|last| !is_as_left(&path, last));
+                // a panic there is met again, and told, where it is written
+                if tokio::task::spawn_blocking(strange).await.unwrap_or(true) {
+                    return true;
+                }
+            }
         }
     }
 }
@@ -75,20 +106,37 @@ pub(super) async fn keep(
 /// The SHA-256 of a text that was written: less to keep than thousands of lines.
 type Written = [u8; 32];
 
-/// Writes the model unless its text is `before`.
+/// Whether the file is what was written last.
+fn is_as_left(path: &Path, last: Written) -> bool {
+    std::fs::read(path).is_ok_and(|held| Written::from(Sha256::digest(held)) == last)
+}
+
+/// Whether nobody but its owner may read it.
+fn is_private(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 == 0)
+}
+
+/// Writes the model unless the file holds its text; `before` is what was written last.
 fn refresh(path: &Path, model: &Model, before: Option<Written>) -> Result<Written> {
     let text = render(model).context("render frr.conf")?;
     let digest = Sha256::digest(&text).into();
-    if before != Some(digest) {
-        if let Some(saved) = save(path).with_context(|| format!("keep what {} holds", path.display()))? {
-            tracing::warn!(
-                file = %path.display(),
-                saved = %saved.display(),
-                "frr.conf was somebody else's: it is kept under another name, and replaced"
-            );
-        }
-        write(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
+    if is_as_left(path, digest) && is_private(path) {
+        return Ok(digest);
     }
+    let strange = before.is_some_and(|before| !is_as_left(path, before));
+    if let Some(saved) = save(path).with_context(|| format!("keep what {} holds", path.display()))? {
+        tracing::warn!(
+            file = %path.display(),
+            saved = %saved.display(),
+            "frr.conf was somebody else's: it is kept under another name, and replaced"
+        );
+    } else if strange {
+        tracing::warn!(
+            file = %path.display(),
+            "somebody else has changed or deleted frr.conf: it is written again"
+        );
+    }
+    write(path, text.as_bytes()).with_context(|| format!("write {}", path.display()))?;
     Ok(digest)
 }
 
@@ -154,7 +202,8 @@ pub fn write(path: &Path, content: &[u8]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use crate::io::{settings::LogLevel, telemetry::tests::lines};
+    use std::os::unix::fs::MetadataExt;
 
     #[test]
     fn the_file_is_replaced_whole_and_private() {
@@ -177,7 +226,6 @@ mod tests {
         for text in ["", "router bgp 1\n", "router bgp 2\n", "router bgp 1\n"] {
             std::fs::write(&path, text).unwrap();
             refresh(&path, &Model::default(), None).unwrap();
-            refresh(&path, &Model::default(), None).unwrap();
             assert_eq!(read("frr.conf"), render(&Model::default()).unwrap());
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
@@ -193,7 +241,7 @@ mod tests {
         let path = dir.path().join("later/frr.conf");
         let (model, wanted) = watch::channel(Some(Arc::new(Model::default())));
         let (to, mut reports) = mpsc::channel(4);
-        let keeper = tokio::spawn(keep(path.clone(), wanted, to));
+        let keeper = tokio::spawn(keep(path.clone(), wanted, to, LOOK));
         assert!(matches!(reports.recv().await, Some(Report::Unwritten { .. })));
         std::fs::create_dir(dir.path().join("later")).unwrap();
         let written = async {
@@ -207,6 +255,68 @@ mod tests {
         assert!(reports.try_recv().is_err(), "told once");
     }
 
+    /// Whoever changes or deletes the file is told of, once, and it is as it was; a file that is as it should be is
+    /// not even touched.
+    #[test]
+    fn a_spoilt_file_is_told_of_once_and_an_equal_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frr.conf");
+        let model = Model::default();
+        let last = refresh(&path, &model, None).unwrap();
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        for spoil in [
+            |path: &Path| std::fs::write(path, "! Written by FerroLB.\nrouter bgp 1\n").unwrap(),
+            |path: &Path| std::fs::write(path, "").unwrap(),
+            |path: &Path| std::fs::remove_file(path).unwrap(),
+            |path: &Path| std::fs::write(path, "router bgp 1\n").unwrap(),
+        ] {
+            spoil(&path);
+            assert!(!is_as_left(&path, last));
+            let mut first = 0;
+            let lines = lines(LogLevel::Info, || {
+                refresh(&path, &model, Some(last)).unwrap();
+                first = inode();
+                refresh(&path, &model, Some(last)).unwrap();
+            });
+            let [line] = &lines[..] else { panic!("{lines:?}") };
+            assert_eq!((&line["level"], &line["file"]), (&"warn".into(), &path.to_str().unwrap().into()));
+            assert!(is_as_left(&path, last));
+            assert_eq!(inode(), first, "an equal file was written again");
+        }
+        // a new start, on the file that is there, and on one that everybody may read
+        let inode_before = inode();
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &model, None).unwrap()).is_empty());
+        assert_eq!(inode(), inode_before);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &model, None).unwrap()).is_empty());
+        assert!(is_private(&path));
+        // and another model is no fault of anybody
+        let other = Model { leaving: true, ..model };
+        assert!(lines(LogLevel::Info, || _ = refresh(&path, &other, Some(last)).unwrap()).is_empty());
+    }
+
+    /// Nothing else has to change for that.
+    #[tokio::test]
+    async fn a_spoilt_file_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("frr.conf");
+        let (model, wanted) = watch::channel(Some(Arc::new(Model::default())));
+        let (to, _reports) = mpsc::channel(4);
+        let keeper = tokio::spawn(keep(path.clone(), wanted, to, Duration::from_millis(10)));
+        for _ in 0..2 {
+            let whole = async {
+                while std::fs::read_to_string(&path).unwrap_or_default() != render(&Model::default()).unwrap()
+                {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), whole).await.unwrap();
+            std::fs::remove_file(&path).unwrap();
+        }
+        drop(model);
+        keeper.await.unwrap();
+    }
+
     /// The file is written at most once in a while, and at the end it has what was wanted last.
     #[tokio::test]
     async fn what_comes_in_a_row_is_one_file() {
@@ -214,7 +324,7 @@ mod tests {
         let path = dir.path().join("frr.conf");
         let (model, wanted) = watch::channel(Some(Arc::new(Model::default())));
         let (to, _reports) = mpsc::channel(4);
-        let keeper = tokio::spawn(keep(path.clone(), wanted, to));
+        let keeper = tokio::spawn(keep(path.clone(), wanted, to, LOOK));
         let appears = async {
             while !path.exists() {
                 tokio::task::yield_now().await;

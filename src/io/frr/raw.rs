@@ -1,7 +1,8 @@
 //! Raw lines of users: offered to every daemon there is, as vtysh would, one by one.
 //!
 //! What an earlier speaker sent is read from the file that it left; a line that no daemon took is tried again, and
-//! told of, with every change. How a daemon prints a line is not known. So what is remembered is everything that the
+//! told of, with every change. A daemon that starts can be given by another one what that had from the file, a moment
+//! after we took it back: it is looked for twice more. How a daemon prints a line is not known. So what is remembered is everything that the
 //! daemons ran beside ours when the lines had been sent: when that is another, somebody may have taken one of them, and
 //! all are sent again.
 
@@ -9,6 +10,7 @@ use super::{Answer, Report, Vty};
 use crate::frr::{RawLine, Subject, read, written};
 use anyhow::Result;
 use std::{
+    collections::BTreeSet,
     hash::{DefaultHasher, Hash, Hasher},
     path::PathBuf,
 };
@@ -24,6 +26,8 @@ pub(super) struct Raw {
     dir: PathBuf,
     /// What the daemons have taken.
     taken: Vec<RawLine>,
+    /// What was taken back since the last look, and before that.
+    gone: [Vec<RawLine>; 2],
     /// Whether a daemon may have lost it.
     lost: bool,
     /// What the daemons ran beside ours when they had taken it.
@@ -57,7 +61,7 @@ impl Beside {
 impl Raw {
     /// Goes on from what the file says.
     pub(super) fn new(dir: PathBuf, file: &str) -> Self {
-        Self { dir, taken: written(file), lost: true, left: Beside::default() }
+        Self { dir, taken: written(file), gone: Default::default(), lost: true, left: Beside::default() }
     }
 
     /// A daemon is new.
@@ -104,6 +108,35 @@ impl Raw {
             }
         }
         self.taken.retain(|line| !gone.contains(line));
+        let [new, _] = &mut self.gone;
+        new.extend(gone);
+    }
+
+    /// Takes back once more what a daemon has all the same, to be asked with each look: the lines that it was.
+    pub(super) async fn shed_again(
+        &mut self,
+        wanted: &[RawLine],
+        reports: &mpsc::Sender<Report>,
+    ) -> Vec<String> {
+        let [new, old] = std::mem::take(&mut self.gone);
+        let due = |line: &&RawLine| !has(wanted, line) && !line.undo().is_empty();
+        let gone: Vec<RawLine> = old.iter().chain(&new).filter(due).cloned().collect();
+        let mut there = BTreeSet::new();
+        for mut vty in self.daemons(!gone.is_empty()).await {
+            let answers = vty.ask(&["end", "show running-config"]).await.unwrap_or_default();
+            let lines = answers.iter().flat_map(|answer| answer.text.lines());
+            there.extend(lines.map(|line| line.trim().to_owned()));
+        }
+        let is_there = |line: &RawLine| line.path.iter().chain([&line.text]).all(|line| there.contains(line));
+        let mut sent = Vec::new();
+        let back: Vec<RawLine> = gone.into_iter().filter(is_there).collect();
+        if !back.is_empty() {
+            self.taken.extend(back);
+            self.shed(wanted, &mut sent, reports).await;
+        }
+        // once: what cannot be taken back stays
+        self.gone = [Vec::new(), new];
+        sent
     }
 
     /// Sends what is new, after the model has changed.

@@ -53,21 +53,34 @@ impl fmt::Debug for Peers {
 }
 
 impl Peers {
-    /// The address of this host that the others are reached from.
-    pub(super) async fn reached_from(&self, port: u16) -> anyhow::Result<IpAddr> {
+    /// The address of this host that the others are reached from, once one of them is found: names may come later than
+    /// this speaker does, and what it tells routers need not wait for them.
+    ///
+    /// # Errors
+    /// When there are no names to find.
+    pub(super) async fn own(&self, port: u16) -> anyhow::Result<IpAddr> {
         let Self::Named(hosts) = self else {
             bail!("the address of the gossip is needed: set --ml-bindaddr")
         };
-        let (peers, fault) = resolve(hosts, port).await;
-        let Some(peer) = peers.first() else {
-            return Err(fault.unwrap_or_else(|| anyhow::anyhow!("--members names nobody")));
-        };
-        let any: IpAddr =
-            if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        // nothing is sent: the kernel only looks for the way
-        let socket = UdpSocket::bind((any, 0)).context("open a socket")?;
-        socket.connect(peer).with_context(|| format!("find the way to {peer}; or set --ml-bindaddr"))?;
-        Ok(socket.local_addr().context("read a socket's address")?.ip())
+        if hosts.is_empty() {
+            bail!("--members names nobody");
+        }
+        let mut failing = false;
+        loop {
+            match reached_from(hosts, port).await {
+                Ok(ip) => return Ok(ip),
+                Err(fault) if !std::mem::replace(&mut failing, true) => {
+                    let fault = format!("{fault:#}");
+                    tracing::warn!(
+                        fault,
+                        "no way to the other speakers: nothing is answered for on layer 2 until one is found; \
+                         looking again"
+                    );
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     /// Tells where they are, for ever.
@@ -136,16 +149,32 @@ fn address(pod: &Pod, port: u16) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
+/// The address of this host that the first of `hosts` that is found is reached from.
+async fn reached_from(hosts: &[String], port: u16) -> anyhow::Result<IpAddr> {
+    let (peers, fault) = resolve(hosts, port).await;
+    let Some(peer) = peers.first() else {
+        return Err(fault.unwrap_or_else(|| anyhow::anyhow!("--members names nobody")));
+    };
+    let any: IpAddr =
+        if peer.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    // nothing is sent: the kernel only looks for the way
+    let socket = UdpSocket::bind((any, 0)).context("open a socket")?;
+    socket.connect(peer).with_context(|| format!("find the way to {peer}; or set --ml-bindaddr"))?;
+    Ok(socket.local_addr().context("read a socket's address")?.ip())
+}
+
+/// Those of `hosts` that are found, and what is wrong with the others.
 async fn resolve(hosts: &[String], port: u16) -> (BTreeSet<SocketAddr>, Option<anyhow::Error>) {
     let mut found = BTreeSet::new();
-    let mut last = None;
+    let mut faults = Vec::new();
     for host in hosts {
         match one(host, port).await {
             Ok(addrs) => found.extend(addrs),
-            Err(fault) => last = Some(fault.context(format!("find {host}"))),
+            Err(fault) => faults.push(format!("{host:?}: {fault:#}")),
         }
     }
-    (found, last)
+    let fault = (!faults.is_empty()).then(|| anyhow::anyhow!("--members: {}", faults.join("; ")));
+    (found, fault)
 }
 
 async fn one(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
@@ -166,6 +195,7 @@ async fn one(host: &str, port: u16) -> anyhow::Result<Vec<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::{settings::LogLevel, telemetry::tests::lines};
 
     #[tokio::test]
     async fn hosts_are_addresses_names_and_ports() {
@@ -181,13 +211,31 @@ mod tests {
         assert_eq!(one("localhost:9000", 7946).await.unwrap()[0].port(), 9000);
         let (found, fault) = resolve(&["192.0.2.1".into(), "no.such.host.invalid".into()], 7946).await;
         assert_eq!(found.len(), 1);
-        assert!(fault.unwrap().to_string().contains("no.such.host.invalid"));
+        let fault = fault.unwrap().to_string();
+        assert!(fault.starts_with("--members: \"no.such.host.invalid\": "), "{fault}");
     }
 
     #[tokio::test]
     async fn the_own_address_is_the_one_on_the_way() {
-        let peers = Peers::Named(vec!["127.0.0.1".into()]);
-        assert_eq!(peers.reached_from(7946).await.unwrap(), IpAddr::from([127, 0, 0, 1]));
+        // one that cannot be found does not keep it from the others
+        let peers = Peers::Named(vec!["127.0.0.1:x".into(), "127.0.0.1".into()]);
+        assert_eq!(peers.own(7946).await.unwrap(), IpAddr::from([127, 0, 0, 1]));
+    }
+
+    /// The speaker goes on, and says once which flag has which value that is of no use.
+    #[test]
+    fn where_nobody_is_found_somebody_may_be_later() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lines = lines(LogLevel::Info, || {
+            let peers = Peers::Named(vec!["127.0.0.1:x".into()]);
+            runtime.block_on(async {
+                let soon = tokio::time::timeout(Duration::from_millis(300), peers.own(7946));
+                soon.await.expect_err("goes on looking");
+            });
+        });
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        let fault = line["fault"].as_str().unwrap();
+        assert!(line["level"] == "warn" && fault.starts_with("--members: \"127.0.0.1:x\": "), "{fault}");
     }
 
     #[test]

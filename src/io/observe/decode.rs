@@ -3,7 +3,7 @@
 //! What is not needed goes here: managed fields, statuses of our own kinds, everything of the core kinds but the
 //! facts. A fault names its field.
 
-use super::Change;
+use super::{Change, strict::Strict};
 use crate::{
     api,
     config::{Kind, Unreadable},
@@ -57,7 +57,12 @@ pub fn decode(kind: Kind, object: Value, origin: Origin) -> Result<Option<Change
             let text = |path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
             match text("/metadata/name") {
                 // of all the others nothing is kept
-                Some(name) if name == EXTRAS => Change::Extras(name, text("/data/extras")),
+                Some(name) if name == EXTRAS => match object.pointer("/data/extras") {
+                    Some(value) if !value.is_string() && !value.is_null() => {
+                        return Err(Unreadable::new("data.extras", "must be a text"));
+                    }
+                    _ => Change::Extras(name, Some(text("/data/extras").unwrap_or_default())),
+                },
                 _ => return Ok(None),
             }
         }
@@ -155,7 +160,7 @@ fn config<K: Resource + DeserializeOwned>(
 }
 
 fn read<T: DeserializeOwned>(object: Value) -> Result<T, Unreadable> {
-    serde_path_to_error::deserialize(object).map_err(|fault| {
+    serde_path_to_error::deserialize(Strict(object)).map_err(|fault| {
         let path = fault.path().to_string();
         Unreadable::new(if path == "." { "" } else { &path }, fault.inner())
     })
@@ -174,11 +179,66 @@ mod tests {
             panic!("no extras")
         };
         assert_eq!((name.as_str(), text.as_str()), ("bgpextras", "!"));
+        // whoever writes it elsewhere is to be told
+        let nothing = json!({"metadata": {"name": "bgpextras"}, "data": {"frr.conf": "!"}});
+        let Some(Change::Extras(_, Some(text))) = read(Kind::ConfigMap, nothing) else { panic!("no extras") };
+        assert_eq!(text, "");
+        let number = json!({"metadata": {"name": "bgpextras"}, "data": {"extras": 1}});
+        let fault = decode(Kind::ConfigMap, number, Origin::Api).unwrap_err();
+        assert_eq!(fault.to_string(), "data.extras: must be a text");
         let other = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"extras": "!"}});
         assert!(read(Kind::ConfigMap, other).is_none());
         let secret = json!({"metadata": {"name": "s"}, "type": "Opaque", "data": {"password": "eA=="}});
         let told = read(Kind::Secret, secret);
         assert!(matches!(told, Some(Change::Secret(name, Some(Secret::OtherType))) if name == "s"));
+    }
+
+    /// Whatever the kind: a list is no map, also an empty one, which serde would take for one with no field in it.
+    #[test]
+    fn a_list_is_no_map() {
+        let refused = |kind, object: Value| match decode(kind, object, Origin::Manifests) {
+            Err(fault) => (fault.field, fault.what),
+            Ok(_) => panic!("{kind} is taken"),
+        };
+        let what = "invalid type: sequence, expected a map";
+        for kind in [
+            Kind::IPAddressPool,
+            Kind::L2Advertisement,
+            Kind::BGPAdvertisement,
+            Kind::BGPPeer,
+            Kind::BFDProfile,
+            Kind::Community,
+            Kind::FRRConfiguration,
+            Kind::Service,
+            Kind::EndpointSlice,
+            Kind::Node,
+            Kind::Namespace,
+        ] {
+            let object = json!({"metadata": []});
+            assert_eq!(refused(kind, object), ("metadata".to_owned(), what.to_owned()), "{kind}");
+            if kind != Kind::EndpointSlice {
+                let object = json!({"metadata": {"name": "a"}, "spec": []});
+                assert_eq!(refused(kind, object), ("spec".to_owned(), what.to_owned()), "{kind}");
+            }
+        }
+        for (kind, spec, field) in [
+            (Kind::BGPPeer, json!({"myASN": 1, "passwordSecret": []}), "spec.passwordSecret"),
+            (Kind::BGPPeer, json!({"myASN": 1, "nodeSelectors": [{}, []]}), "spec.nodeSelectors[1]"),
+            (
+                Kind::IPAddressPool,
+                json!({"addresses": [], "serviceAllocation": [1]}),
+                "spec.serviceAllocation",
+            ),
+            (Kind::Community, json!({"communities": [["a", "1:1"]]}), "spec.communities[0]"),
+            (
+                Kind::FRRConfiguration,
+                json!({"bgp": {"routers": [{"asn": 1, "neighbors": [{"asn": 2, "toReceive": []}]}]}}),
+                "spec.bgp.routers[0].neighbors[0].toReceive",
+            ),
+        ] {
+            let object = json!({"metadata": {"name": "a"}, "spec": spec});
+            assert_eq!(refused(kind, object), (field.to_owned(), what.to_owned()));
+        }
     }
 
     #[test]

@@ -264,10 +264,13 @@ fn boolean(text: &str) -> Result<bool, String> {
 }
 
 /// Prefixes, in the order in which they were typed.
-pub(super) type Prefixes = Vec<IpNet>;
+pub type Prefixes = Vec<IpNet>;
 
 /// A comma separated list, which may be empty.
-fn prefixes(text: &str) -> Result<Prefixes, String> {
+///
+/// # Errors
+/// The first word that is no prefix.
+pub fn prefixes(text: &str) -> Result<Prefixes, String> {
     let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
     words.map(|word| word.parse().map_err(|_| format!("{word:?} is not a prefix"))).collect()
 }

@@ -202,3 +202,26 @@ fn an_address_under_way_is_nobody_elses() {
     assert!(effects.statuses.is_empty(), "{effects:?}");
     assert_eq!(reasons(&effects.events), ["AllocationFailed"]);
 }
+
+/// After a restart, of two pools that overlap the one stands that Services have addresses of, whatever its name and
+/// whenever it arrives: it was there before.
+#[test]
+fn of_pools_that_overlap_the_one_in_use_stands() {
+    for (used, other) in [("b", "a"), ("a", "b")] {
+        let mut allocator = Allocator::new(Class::default(), Observed::new(Role::Controller));
+        for (name, addresses) in [(other, "10.0.0.0/30"), (used, "10.0.0.0/24")] {
+            let pool = json!({"metadata": {"name": name}, "spec": {"addresses": [addresses]}});
+            allocator.observe(Change::Pool(name.into(), serde_json::from_value(pool).unwrap()));
+        }
+        let mut held = service("1");
+        held.ingress = vec![Ingress::Ip("10.0.0.77".into())];
+        held.annotations = [(annotations::ALLOCATED_FROM, used)].into();
+        allocator.observe(Change::Service(key("x"), Some(held)));
+        Role::Controller.kinds().iter().for_each(|kind| allocator.observe(Change::Synced(*kind)));
+        assert!(allocator.decide().unwrap().statuses.is_empty(), "it keeps what it has");
+        let [problem] = &allocator.problems.iter().map(ToString::to_string).collect::<Vec<_>>()[..] else {
+            panic!("{:?}", allocator.problems)
+        };
+        assert!(problem.starts_with(&format!("IPAddressPool {other}: spec.addresses[0]: ")), "{problem}");
+    }
+}

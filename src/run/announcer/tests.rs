@@ -123,7 +123,8 @@ fn an_frrconfiguration_counts_where_it_is_for() {
     announcer.refused(&Subject::Neighbor(None, neighbor), "a line", "no");
     announcer.applied();
     let all: Vec<_> = announcer.problems().iter().map(ToString::to_string).collect();
-    assert_eq!(all, ["FRRConfiguration mine: FRR refuses the line \"a line\": no"]);
+    let field = "spec.bgp.routers[0].neighbors[0]";
+    assert_eq!(all, [format!("FRRConfiguration mine: {field}: FRR refuses the line \"a line\": no")]);
     announcer.applied();
     // the last version that was good stays
     announcer.observe(user(0));
