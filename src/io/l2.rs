@@ -9,6 +9,7 @@ mod counters;
 pub use super::socket::{Sockets, give_up_capabilities};
 pub use counters::{Counters, Counts, Totals};
 
+use super::apart::apart;
 use super::socket::{Groups, Packets, Ready};
 use crate::{
     l2::{Claim, Frame, Outcome, Reason, Responder, Rivals, Verdict},
@@ -108,6 +109,22 @@ pub async fn drive_among(
         }
         driver.look();
     }
+}
+
+/// As [`drive_among`], on a thread of its own: no answer, and nothing that is to be conceded, waits for what else this
+/// program computes.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn drive_apart(
+    sockets: Sockets,
+    wanted: watch::Receiver<Wanted>,
+    links: watch::Receiver<Links>,
+    counters: Arc<Counters>,
+    rivals: watch::Receiver<Arc<Rivals>>,
+    claims: watch::Sender<Claims>,
+) -> anyhow::Result<()> {
+    apart("layer2", move || drive_among(sockets, wanted, links, counters, rivals, claims)).await
 }
 
 struct Driver<'a> {

@@ -279,7 +279,7 @@ async fn start_l2(
         Ok(sockets) => {
             let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive_among(sockets, wanted, links.clone(), counters, rivals, claim));
+            tasks.spawn(l2::drive_apart(sockets, wanted, links.clone(), counters, rivals, claim));
             links
         }
         Err(fault) => {
