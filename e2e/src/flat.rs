@@ -207,21 +207,6 @@ impl Flat {
         Ok(at)
     }
 
-    /// x
-    pub fn all_logs(&self) -> String {
-        self.speakers
-            .iter()
-            .map(|(name, process)| {
-                process
-                    .log_text()
-                    .lines()
-                    .filter(|l| l.contains("DBG") || l.contains("decided") || l.contains("a speaker is"))
-                    .map(|l| format!("{name} {l}\n"))
-                    .collect::<String>()
-            })
-            .collect()
-    }
-
     /// The last lines of the speakers, for messages about what did not happen.
     #[must_use]
     pub fn logs(&self) -> String {

@@ -3,8 +3,8 @@
 //! Where a network was cut, both halves answer for an address; when it heals, nobody says so. So the node that took
 //! over asks the hardware address of the one that it stands in for, without bothering anybody else: the first answer is
 //! the news. An answer for one address is a reason to ask for all of them at once.
-//! One that has been away for long is asked seldom, and whenever somebody asks for an address of its: it is then that
-//! there may be two answers. No clock, no frame.
+//! It is asked whenever somebody asks for an address of its, too, since it is then that there are two answers: one that
+//! has been away for long is asked seldom otherwise. No clock, no frame.
 
 use super::{Rivals, schedule::Place};
 use crate::{
@@ -21,9 +21,11 @@ use std::{
 /// From question to question: how long two may have answers after a network has healed.
 const EVERY: Duration = Duration::from_millis(25);
 
-/// The same for one who has been away for long, as it is rather dead than cut off, while nobody wants to know where its
-/// addresses are.
+/// The same for one who has been away for long: it is rather dead than cut off.
 const SELDOM: Duration = Duration::from_secs(1);
+
+/// The same, at least, when somebody wants to know where one of its addresses is.
+const HURRY: Duration = Duration::from_millis(5);
 
 /// What is long.
 const LONG: Duration = Duration::from_secs(600);
@@ -96,11 +98,11 @@ impl Watch {
         gone.ips
     }
 
-    /// Somebody wants to know where the address at `place` is: no time to be seldom.
+    /// Somebody wants to know where the address at `place` is.
     pub(super) fn hurry(&mut self, now: Instant, (ip, link): Place) {
         for (_, vigil) in self.0.iter_mut().filter(|((_, on), vigil)| *on == link && vigil.ips.contains(&ip))
         {
-            vigil.at = vigil.at.min(now.max(vigil.asked + EVERY));
+            vigil.at = vigil.at.min(now.max(vigil.asked + HURRY));
         }
     }
 

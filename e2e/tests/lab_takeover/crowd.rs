@@ -145,38 +145,6 @@ fn a_thousand_addresses_are_in_one_hand_after_a_heal() -> Result<()> {
         })
         .with_context(|| lab.logs())?;
     }
-    for (what, watch) in [("near", &near), ("far", &far)] {
-        let claims = watch.claims()?;
-        for ip in &asked {
-            let mut last = String::new();
-            for c in claims.iter().filter(|c| c.ip == *ip && c.at + Duration::from_millis(30) >= healed) {
-                let line = format!("{} {}", c.mac, if c.answer { "answer" } else { "ANNOUNCE" });
-                if line != last {
-                    eprintln!(
-                        "TL {what} {ip} {:.1} {line}",
-                        (c.at.as_secs_f64() - healed.as_secs_f64()) * 1e3
-                    );
-                }
-                last = line;
-            }
-        }
-    }
-    eprintln!("healed {healed:?} {}", lab.all_logs());
-    for ip in &asked {
-        let mut last = healed;
-        let c = near.claims()?;
-        let mut gaps = vec![];
-        for c in c.iter().filter(|c| c.ip == *ip && c.at > healed) {
-            if c.at - last > Duration::from_millis(15) {
-                gaps.push(((last - healed).as_millis(), (c.at - last).as_millis()));
-            }
-            last = c.at;
-        }
-        eprintln!("GAPS {ip} {gaps:?}");
-    }
-    for ip in &asked {
-        eprintln!("elected {ip} {:?}", elected.get(ip));
-    }
     assert_not_doubled(&near, &asked, healed, "near, after the heal")?;
     assert_not_doubled(&far, &asked, healed, "far, after the heal")
 }
