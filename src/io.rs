@@ -4,6 +4,7 @@
 //! decided here. Every channel is bounded, every outside thing has one writer.
 
 pub mod alone;
+mod apart;
 pub mod excluded;
 pub mod files;
 pub mod frr;

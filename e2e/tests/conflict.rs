@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ferrolb::{
     io::{
-        l2::{Claims, Counters, Sockets, Wanted, drive_among},
+        l2::{Claims, Counters, Duty, Sockets, Wanted, drive},
         link::observe,
     },
     l2::Rivals,
@@ -45,8 +45,7 @@ const MS: Duration = Duration::from_millis(1);
 
 /// A node: its network, and layer 2 in it.
 struct Node {
-    wanted: Option<watch::Sender<Wanted>>,
-    rivals: watch::Sender<Arc<Rivals>>,
+    duty: Option<watch::Sender<Duty>>,
     claims: watch::Receiver<Claims>,
     counters: Arc<Counters>,
     speaker: Option<JoinHandle<Result<()>>>,
@@ -65,8 +64,7 @@ impl Node {
     /// Layer 2 in `net` by these sockets, which may have something to read.
     fn on(net: Net, sockets: Sockets, ips: &[IpAddr]) -> Result<Self> {
         let mac = net.mac("lan")?.parse()?;
-        let (wanted, want) = watch::channel(everywhere(ips));
-        let (rivals, among) = watch::channel(Arc::new(Rivals::default()));
+        let (duty, on_duty) = watch::channel(Duty { wanted: everywhere(ips), rivals: Arc::default() });
         let (claim, claims) = watch::channel(Claims::default());
         let counters = Arc::new(Counters::default());
         let (inside, counts) = (File::open(net.path())?, Arc::clone(&counters));
@@ -76,27 +74,31 @@ impl Node {
             runtime.block_on(async {
                 let (links, follow) = observe().await?;
                 tokio::select! {
-                    end = drive_among(sockets, want, links, counts, among, claim) => end,
+                    end = drive(sockets, on_duty, links, counts, claim) => end,
                     end = follow => end,
                 }
             })
         });
-        Ok(Self { wanted: Some(wanted), rivals, claims, counters, speaker: Some(speaker), mac, _net: net })
+        Ok(Self { duty: Some(duty), claims, counters, speaker: Some(speaker), mac, _net: net })
     }
 
     /// Who the other node is, and whether the addresses are its.
     fn beside(&self, me: &str, other: &Self, name: &str, ips: &[IpAddr], theirs: bool) {
         let owners = ips.iter().filter(|_| theirs).map(|ip| (*ip, BTreeSet::from([NodeName::from(name)])));
-        self.rivals.send_replace(Arc::new(Rivals {
+        let rivals = Rivals {
             me: Some(me.into()),
             stations: [(other.mac, name.into())].into(),
             live: BTreeSet::new(),
             owners: owners.collect(),
-        }));
+        };
+        if let Some(duty) = &self.duty {
+            duty.send_modify(|duty| duty.rivals = Arc::new(rivals));
+        }
     }
 
     fn want(&self, ips: &[IpAddr]) -> Result<()> {
-        self.wanted.as_ref().context("it has ended")?.send_replace(everywhere(ips));
+        let duty = self.duty.as_ref().context("it has ended")?;
+        duty.send_modify(|duty| duty.wanted = everywhere(ips));
         Ok(())
     }
 
@@ -105,7 +107,7 @@ impl Node {
     }
 
     fn end(mut self) -> Result<()> {
-        self.wanted = None;
+        self.duty = None;
         let speaker = self.speaker.take().context("it has ended")?;
         speaker.join().map_err(|_| anyhow!("it panicked"))?
     }

@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ferrolb::{
     io::{
         excluded::Excluded,
-        l2::{Counters, Sockets, Wanted, drive, give_up_capabilities},
+        l2::{Claims, Counters, Duty, Sockets, drive, drive_apart, give_up_capabilities},
         link::{observe, observe_but},
     },
     l2::wire,
@@ -45,7 +45,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// A node that speaks layer 2 and a client beside it.
 struct Segment {
-    wanted: Option<watch::Sender<Wanted>>,
+    duty: Option<watch::Sender<Duty>>,
     speaker: Option<JoinHandle<Result<()>>>,
     counters: Arc<Counters>,
     node: Net,
@@ -58,23 +58,17 @@ impl Segment {
         let warden = Warden::start()?;
         let (node, client) = (Net::create(&warden, "node")?, Net::create(&warden, "client")?);
         node.cable("eth0", &["192.0.2.2/24"], &client, "eth0", &["192.0.2.9/24", "2001:db8::c1/64"])?;
-        let mut segment = Self {
-            wanted: None,
-            speaker: None,
-            counters: Arc::new(Counters::default()),
-            node,
-            client,
-            warden,
-        };
+        let mut segment =
+            Self { duty: None, speaker: None, counters: Arc::new(Counters::default()), node, client, warden };
         segment.speak(addresses)?;
         Ok(segment)
     }
 
     /// Starts the speaker in the node, on a thread without any capability once the sockets are open.
     fn speak(&mut self, addresses: &[(&str, Interfaces)]) -> Result<()> {
-        let (sender, wanted) = watch::channel(wanted(addresses)?);
+        let (sender, on_duty) = watch::channel(duty(addresses)?);
         let (net, counters) = (File::open(self.node.path())?, Arc::clone(&self.counters));
-        self.wanted = Some(sender);
+        self.duty = Some(sender);
         self.speaker = Some(std::thread::spawn(move || {
             setns(net, CloneFlags::CLONE_NEWNET)?;
             let sockets = Sockets::open()?;
@@ -83,7 +77,7 @@ impl Segment {
             runtime.block_on(async {
                 let (links, follow) = observe().await?;
                 tokio::select! {
-                    end = drive(sockets, wanted, links, counters) => end,
+                    end = drive(sockets, on_duty, links, counters, unheard()) => end,
                     end = follow => end,
                 }
             })
@@ -92,13 +86,13 @@ impl Segment {
     }
 
     fn want(&self, addresses: &[(&str, Interfaces)]) -> Result<()> {
-        let sender = self.wanted.as_ref().context("the speaker has ended")?;
-        sender.send(wanted(addresses)?).context("the speaker does not listen")
+        let sender = self.duty.as_ref().context("the speaker has ended")?;
+        sender.send(duty(addresses)?).context("the speaker does not listen")
     }
 
     /// Ends the speaker, and says what it ended with.
     fn end(&mut self) -> Result<()> {
-        self.wanted = None;
+        self.duty = None;
         let speaker = self.speaker.take().context("the speaker has ended")?;
         speaker.join().map_err(|_| anyhow!("the speaker panicked"))?
     }
@@ -140,7 +134,7 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        self.wanted = None;
+        self.duty = None;
     }
 }
 
@@ -183,9 +177,15 @@ impl Capture {
     }
 }
 
-fn wanted(addresses: &[(&str, Interfaces)]) -> Result<Wanted> {
+fn duty(addresses: &[(&str, Interfaces)]) -> Result<Duty> {
     let entries = addresses.iter().map(|(ip, interfaces)| Ok((ip.parse::<IpAddr>()?, interfaces.clone())));
-    entries.collect::<Result<BTreeMap<_, _>>>().map(Arc::new)
+    let wanted = Arc::new(entries.collect::<Result<BTreeMap<_, _>>>()?);
+    Ok(Duty { wanted, rivals: Arc::default() })
+}
+
+/// For claims that nobody wants to hear of.
+fn unheard() -> watch::Sender<Claims> {
+    watch::channel(Claims::default()).0
 }
 
 fn only(name: &str) -> Interfaces {
@@ -638,6 +638,47 @@ fn other_traffic_does_not_wake_the_responder() -> Result<()> {
     segment.end()
 }
 
+/// While the program computes and leaves its runtime no time at all, questions are answered: layer 2 has a thread of its
+/// own.
+#[test]
+fn no_answer_waits_for_what_else_is_computed() -> Result<()> {
+    let warden = Warden::start()?;
+    let (node, client) = (Net::create(&warden, "node")?, Net::create(&warden, "client")?);
+    node.cable("eth0", &["192.0.2.2/24"], &client, "eth0", &["192.0.2.9/24"])?;
+    let (end, computed) = std::sync::mpsc::channel::<()>();
+    let (sender, on_duty) = watch::channel(duty(&[(VIP, Interfaces::All)])?);
+    let net = File::open(node.path())?;
+    let speaker = std::thread::spawn(move || {
+        setns(net, CloneFlags::CLONE_NEWNET)?;
+        let sockets = Sockets::open()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (links, _) = observe().await?;
+            let work = async {
+                computed.recv().ok();
+                Ok(())
+            };
+            tokio::select! {
+                biased;
+                end = drive_apart(sockets, on_duty, links, Arc::default(), unheard()) => end,
+                end = work => end,
+            }
+        })
+    });
+    let mut segment = Segment {
+        duty: Some(sender),
+        speaker: Some(speaker),
+        counters: Arc::default(),
+        node,
+        client,
+        warden,
+    };
+    let mac = segment.node.mac("eth0")?;
+    wait::until_true(SOON, "an answer", || Ok(segment.arping("eth0", &[], VIP)? == [mac.clone()]))?;
+    drop(end);
+    segment.end()
+}
+
 /// A bridge that snoops passes a solicitation only to ports that reported its group: those of the node do, on an
 /// interface that comes later too, and the kernel's own search and its unicast probes both succeed through it.
 #[test]
@@ -657,7 +698,7 @@ fn a_switch_that_snoops_lets_solicitations_through() -> Result<()> {
         host.plug("eth0", &[address], &switch, BRIDGE)?;
     }
     let mut segment = Segment {
-        wanted: None,
+        duty: None,
         speaker: None,
         counters: Arc::new(Counters::default()),
         node,

@@ -10,7 +10,10 @@ mod telling;
 pub use super::socket::{Sockets, give_up_capabilities};
 pub use counters::{Counters, Counts, Totals};
 
-use super::socket::{Groups, Packets, Ready};
+use super::{
+    apart::apart,
+    socket::{Groups, Packets, Ready},
+};
 use crate::{
     l2::{Claim, Frame, Outcome, Reason, Responder, Rivals, Verdict},
     net::{IfIndex, Interfaces, Links, Mac},
@@ -29,6 +32,16 @@ use tracing::{debug, info, warn};
 /// The addresses to answer for, and on which interfaces.
 pub type Wanted = Arc<BTreeMap<IpAddr, Interfaces>>;
 
+/// What to answer for and who else may, which go together: what another node has a right to is not answered for by the
+/// one and not known by the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Duty {
+    /// The addresses to answer for.
+    pub wanted: Wanted,
+    /// The other nodes.
+    pub rivals: Arc<Rivals>,
+}
+
 /// The addresses that others claim, too.
 pub type Claims = Arc<BTreeMap<IpAddr, Claim>>;
 
@@ -39,10 +52,8 @@ const PORTION: usize = 64;
 enum Event<'a> {
     /// A socket has frames.
     Readable(Ready<'a>),
-    /// The wanted addresses or the interfaces changed, or, `false`, nobody is left to change them.
+    /// The duty or the interfaces changed, or, `false`, nobody is left to change them.
     Changed(bool),
-    /// The other nodes changed, or, `false`, nobody is left to say so.
-    Rivals(bool),
     /// An announcement's or a question's turn.
     Due,
     /// Memberships are left to change.
@@ -51,45 +62,27 @@ enum Event<'a> {
     Tell,
 }
 
-/// Answers and announces until a sender of `wanted` or `links` is gone. Nothing is sent on ending: whoever takes an
-/// address over announces it. Dropping the future is safe at any time.
+/// Answers and announces until a sender of `duty` or `links` is gone. What others claim is told to `claims`. Nothing is
+/// sent on ending: whoever takes an address over announces it. Dropping the future is safe at any time.
 ///
 /// # Errors
 /// A socket that cannot be read. Failure to send is logged, once per interface until it works again.
 pub async fn drive(
     sockets: Sockets,
-    wanted: watch::Receiver<Wanted>,
-    links: watch::Receiver<Links>,
-    counters: Arc<Counters>,
-) -> anyhow::Result<()> {
-    let (_alone, rivals) = watch::channel(Arc::default());
-    drive_among(sockets, wanted, links, counters, rivals, watch::channel(Claims::default()).0).await
-}
-
-/// As [`drive`], among other nodes that are known: `rivals`, whose sender must stay. What they and strangers claim is
-/// told to `claims`.
-///
-/// # Errors
-/// As [`drive`].
-pub async fn drive_among(
-    sockets: Sockets,
-    mut wanted: watch::Receiver<Wanted>,
+    mut duty: watch::Receiver<Duty>,
     mut links: watch::Receiver<Links>,
     counters: Arc<Counters>,
-    mut rivals: watch::Receiver<Arc<Rivals>>,
     claims: watch::Sender<Claims>,
 ) -> anyhow::Result<()> {
     let (arp, neighbour) = sockets.listen()?;
     let mut driver = Driver::new(&arp, &neighbour, counters);
-    driver.responder.follow(now(), &rivals.borrow_and_update());
-    driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
+    driver.follow(&duty.borrow_and_update().clone(), &links.borrow_and_update().clone());
     loop {
         let event = tokio::select! {
             ready = arp.readable() => Event::Readable(ready?),
             ready = neighbour.readable() => Event::Readable(ready?),
-            changed = wanted.changed() => Event::Changed(changed.is_ok()),
+            changed = duty.changed() => Event::Changed(changed.is_ok()),
             changed = links.changed() => Event::Changed(changed.is_ok()),
-            changed = rivals.changed() => Event::Rivals(changed.is_ok()),
             () = until(driver.responder.next_deadline()) => Event::Due,
             () = future::ready(()), if !driver.memberships.is_empty() => Event::Memberships,
             () = until(driver.telling.at()) => Event::Tell,
@@ -97,16 +90,30 @@ pub async fn drive_among(
         match event {
             Event::Readable(ready) => driver.answer(ready)?,
             Event::Changed(true) => {
-                driver.follow(&wanted.borrow_and_update().clone(), &links.borrow_and_update().clone());
+                driver.follow(&duty.borrow_and_update().clone(), &links.borrow_and_update().clone());
             }
-            Event::Rivals(true) => driver.responder.follow(now(), &rivals.borrow_and_update()),
-            Event::Changed(false) | Event::Rivals(false) => return Ok(()),
+            Event::Changed(false) => return Ok(()),
             Event::Due => driver.announce(),
             Event::Memberships => driver.change_memberships(),
             Event::Tell => driver.tell(&claims),
         }
         driver.look();
     }
+}
+
+/// As [`drive`], on a thread of its own: no answer, and nothing that is to be conceded, waits for what else this program
+/// computes.
+///
+/// # Errors
+/// As [`drive`].
+pub async fn drive_apart(
+    sockets: Sockets,
+    duty: watch::Receiver<Duty>,
+    links: watch::Receiver<Links>,
+    counters: Arc<Counters>,
+    claims: watch::Sender<Claims>,
+) -> anyhow::Result<()> {
+    apart("layer2", move || drive(sockets, duty, links, counters, claims)).await
 }
 
 struct Driver<'a> {
@@ -139,8 +146,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn follow(&mut self, wanted: &BTreeMap<IpAddr, Interfaces>, links: &Links) {
+    fn follow(&mut self, Duty { wanted, rivals }: &Duty, links: &Links) {
         self.responder.set(now(), wanted, links);
+        if !Arc::ptr_eq(rivals, self.responder.rivals()) {
+            self.responder.follow(now(), rivals);
+        }
         self.counters.lock().by_ip.retain(|ip, _| wanted.contains_key(ip));
         self.failing.retain(|link| links.contains_key(link));
         self.unjoined.retain(|link| links.contains_key(link));

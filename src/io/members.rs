@@ -35,6 +35,7 @@ pub use key::Key;
 pub use pace::Pace;
 pub use peers::Peers;
 
+use super::apart::apart;
 use crate::names::NodeName;
 use anyhow::Context;
 use gossip::Gossip;
@@ -47,14 +48,10 @@ use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
-    thread,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 use strangers::Strangers;
-use tokio::{
-    net::UdpSocket as Socket,
-    sync::{oneshot, watch},
-};
+use tokio::{net::UdpSocket as Socket, sync::watch};
 
 /// The port of MetalLB's memberlist.
 pub const PORT: u16 = 7946;
@@ -119,19 +116,12 @@ pub async fn join(
         let me = Identity::new(&node, addr, u64::try_from(clock).unwrap_or_default());
         tracing::info!(%addr, peers = %peers, ?pace, "taking part in the speakers' gossip");
         let seal = key.seal().await?;
-        let (ended, end) = oneshot::channel();
-        let thread = thread::Builder::new().name("members".to_owned()).spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-            let run = |runtime: tokio::runtime::Runtime| {
-                let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
-                let speaker = Speaker { seal, counts, gossip, tell, strangers: Strangers::default() };
-                runtime.block_on(speaker.run(socket, say, expected))
-            };
-            let _ = ended.send(runtime.context("make a runtime for the gossip").and_then(run));
+        let gossip = apart("members", move || {
+            let gossip = Gossip::new(me, pace, addr_seed(addr, clock), now());
+            Speaker { seal, counts, gossip, tell, strangers: Strangers::default() }.run(socket, say, expected)
         });
-        thread.context("start the gossip's thread")?;
         tokio::select! {
-            end = end => end.context("the gossip's thread panicked")?,
+            end = gossip => end,
             fault = peers.follow(port, expect) => fault,
         }
     };

@@ -5,6 +5,7 @@
 //! Nothing here decides which node an address belongs to; that is `plan`. What other stations say of it is `rivalry`.
 
 mod rivalry;
+mod yielding;
 
 use super::{
     Frame, Reason, Verdict,
@@ -20,6 +21,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
+use yielding::Yielding;
 
 /// Answers for the wanted addresses and announces them.
 #[derive(Clone, Default, Debug)]
@@ -35,6 +37,9 @@ pub struct Responder {
     fence: Fence,
     /// Whether those are back whose addresses these are.
     watch: Watch,
+    /// What is left to those that are back, and in the schedule still; since when.
+    yielding: Yielding,
+    yields: Option<Instant>,
     /// No question before this moment.
     quiet: Option<Instant>,
     /// How many addresses need a group on an interface.
@@ -58,6 +63,7 @@ impl Responder {
     /// Follows the wanted addresses and the interfaces. An address on an interface that it was not on before is
     /// announced at once; what stays as it was stays on its timetable.
     pub fn set(&mut self, now: Instant, wanted: &BTreeMap<IpAddr, Interfaces>, links: &Links) {
+        self.concede_all(now);
         let ports: BTreeMap<IfIndex, Port> = links.iter().filter_map(|(i, l)| Some((*i, port(l)?))).collect();
         self.own = links.values().filter_map(|link| link.mac).collect();
         if ports != self.ports {
@@ -94,7 +100,7 @@ impl Responder {
         while frames.len() < PORTION
             && let Some((ip, link)) = self.schedule.take(now, |(ip, _)| if ip.is_ipv4() { 2 } else { 1 })
         {
-            if let Some(port) = self.ports.get(&link) {
+            if let Some(port) = self.ports.get(&link).filter(|_| !self.yielding.has((ip, link))) {
                 announce(ip, link, port.mac, None, &mut frames);
             }
         }
@@ -248,9 +254,10 @@ impl Responder {
 
     /// The hardware address that `ip` is at on `link`.
     fn answers(&self, link: IfIndex, ip: IpAddr) -> Result<Mac, Reason> {
-        let port = self.ports.get(&link).filter(|_| self.schedule.has((ip, link)));
+        let yields = self.yielding.has((ip, link));
+        let port = self.ports.get(&link).filter(|_| self.schedule.has((ip, link)) && !yields);
         port.map(|port| port.mac).ok_or_else(|| match self.wanted.contains_key(&ip) {
-            _ if self.fence.has((ip, link)) => Reason::Conceded,
+            _ if yields || self.fence.has((ip, link)) => Reason::Conceded,
             true => Reason::NotMatchInterface,
             false => Reason::AnnounceIp,
         })

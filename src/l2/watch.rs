@@ -2,7 +2,9 @@
 //!
 //! Where a network was cut, both halves answer for an address; when it heals, nobody says so. So the node that took
 //! over asks the hardware address of the one that it stands in for, without bothering anybody else: the first answer is
-//! the news. An answer for one address is a reason to ask for all of them at once. No clock, no frame.
+//! the news. An answer for one address is a reason to ask for all of them at once.
+//! It is asked whenever somebody asks for an address of its, too, since it is then that there are two answers: one that
+//! has been away for long is asked seldom otherwise. No clock, no frame.
 
 use super::{Rivals, schedule::Place};
 use crate::{
@@ -16,11 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// From question to question: what two answers may last after a network has healed.
+/// From question to question: how long two may have answers after a network has healed.
 const EVERY: Duration = Duration::from_millis(25);
 
 /// The same for one who has been away for long: it is rather dead than cut off.
 const SELDOM: Duration = Duration::from_secs(1);
+
+/// The same, at least, when somebody wants to know where one of its addresses is.
+const HURRY: Duration = Duration::from_millis(5);
 
 /// What is long.
 const LONG: Duration = Duration::from_secs(600);
@@ -42,6 +47,8 @@ struct Vigil {
     ips: BTreeSet<IpAddr>,
     last: Option<IpAddr>,
     since: Instant,
+    /// When it was asked, and when it is next.
+    asked: Instant,
     at: Instant,
     /// Addresses to ask for without a pause.
     sweep: usize,
@@ -72,7 +79,8 @@ impl Watch {
             Some(old) => Vigil { stations, ips: BTreeSet::new(), ..old.clone() },
             None => {
                 let ips = BTreeSet::new();
-                Vigil { stations, ips, last: None, since: now, at: now + EVERY, sweep: 0, found: None }
+                let (since, at) = (now, now + EVERY);
+                Vigil { stations, ips, last: None, since, asked: now, at, sweep: 0, found: None }
             }
         }
     }
@@ -88,6 +96,14 @@ impl Watch {
         let Some(gone) = self.0.remove(&(node.clone(), link)) else { return BTreeSet::new() };
         self.0.iter_mut().filter(|((_, on), _)| *on == link).for_each(|(_, vigil)| vigil.at = now);
         gone.ips
+    }
+
+    /// Somebody wants to know where the address at `place` is.
+    pub(super) fn hurry(&mut self, now: Instant, (ip, link): Place) {
+        for (_, vigil) in self.0.iter_mut().filter(|((_, on), vigil)| *on == link && vigil.ips.contains(&ip))
+        {
+            vigil.at = vigil.at.min(now.max(vigil.asked + HURRY));
+        }
     }
 
     /// What was answered for at `place` is no more.
@@ -118,7 +134,7 @@ impl Watch {
         let ((_, link), vigil) = self.0.iter_mut().find(|(_, vigil)| vigil.at <= now)?;
         let after = vigil.last.map_or(Unbounded, Excluded);
         let ip = vigil.ips.range((after, Unbounded)).next().or_else(|| vigil.ips.first()).copied()?;
-        vigil.last = Some(ip);
+        (vigil.last, vigil.asked) = (Some(ip), now);
         let long = now.saturating_duration_since(vigil.since) >= LONG;
         let pause = match vigil.sweep.checked_sub(1) {
             Some(left) => {

@@ -8,7 +8,7 @@
 //! nothing is handed over either: the fence has settled it by then.
 
 use crate::{
-    io::l2::{Claims, Wanted},
+    io::l2::{Claims, Duty, Wanted},
     l2::Rivals,
     names::NodeName,
     net::Interfaces,
@@ -91,9 +91,9 @@ impl Handover {
     }
 
     /// What is to be answered for, and whom what belongs to.
-    pub(super) fn desired(&self) -> (Wanted, Arc<Rivals>) {
+    pub(super) fn desired(&self) -> Duty {
         if self.going.is_empty() {
-            return (Arc::clone(&self.wanted), Arc::clone(&self.rivals));
+            return Duty { wanted: Arc::clone(&self.wanted), rivals: Arc::clone(&self.rivals) };
         }
         let mut wanted = BTreeMap::clone(&self.wanted);
         let mut rivals = Rivals::clone(&self.rivals);
@@ -101,7 +101,7 @@ impl Handover {
             wanted.insert(*ip, going.interfaces.clone());
             rivals.owners.insert(*ip, [going.to.clone()].into());
         }
-        (Arc::new(wanted), Arc::new(rivals))
+        Duty { wanted: Arc::new(wanted), rivals: Arc::new(rivals) }
     }
 
     /// Whether nothing is on its way.
@@ -139,7 +139,7 @@ mod tests {
     }
 
     fn answered(handover: &Handover) -> Vec<IpAddr> {
-        handover.desired().0.keys().copied().collect()
+        handover.desired().wanted.keys().copied().collect()
     }
 
     fn to_m(of: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, NodeName> {
@@ -161,13 +161,13 @@ mod tests {
             [(ip(2), "m".into())].into()
         });
         assert_eq!(answered(&handover), [ip(1), ip(2)]);
-        assert_eq!(handover.desired().1.owners, [(ip(2), ["m".into()].into())].into());
+        assert_eq!(handover.desired().rivals.owners, [(ip(2), ["m".into()].into())].into());
         let claim = |conceded| Claim { by: Mac::ZERO, node: Some("m".into()), conceded };
         handover.heard(&Arc::new([(ip(2), claim(false))].into()));
         assert_eq!(answered(&handover), [ip(1), ip(2)]);
         handover.heard(&Arc::new([(ip(2), claim(true))].into()));
         assert_eq!(answered(&handover), [ip(1)]);
-        assert!(handover.is_done() && handover.desired().1.owners.is_empty());
+        assert!(handover.is_done() && handover.desired().rivals.owners.is_empty());
     }
 
     #[tokio::test]
@@ -182,7 +182,7 @@ mod tests {
         handover.follow(half, wanted(&[1]), Arc::default(), to_m);
         handover.pass(half);
         assert_eq!(answered(&handover), [ip(1), ip(2)]);
-        assert_eq!(handover.desired().1.owners.len(), 1, "1 is its own again");
+        assert_eq!(handover.desired().rivals.owners.len(), 1, "1 is its own again");
         handover.due().await;
         handover.pass(end);
         assert_eq!(answered(&handover), [ip(1)]);

@@ -18,14 +18,13 @@ use crate::{
         excluded::Excluded,
         frr::{self, Report},
         k8s,
-        l2::{self, Claims, Counters, Sockets, Wanted},
+        l2::{self, Claims, Counters, Duty, Sockets},
         link,
         metrics::{Announced, Layer2Counts, Layer2Totals, Metrics, Of},
         observe::{Change, Observed, Role},
         settings,
         states::Configuration,
     },
-    l2::Rivals,
     names::ServiceKey,
     net::Links,
     plan::{Leave, Protocol, Viewpoint},
@@ -79,7 +78,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     let counters = Arc::new(Counters::default());
     metrics.layer2(Box::new(read(counters.clone())));
     let excluded = Excluded::read(&settings.excludel2)?;
-    let Layer2 { answer_for, among, mut links, mut claims } =
+    let Layer2 { on_duty, mut links, mut claims } =
         start_l2(sockets, excluded, counters.clone(), &mut tasks).await?;
     let (run_frr, mut reports) = start_frr(&settings, &mut tasks);
     let me = Viewpoint {
@@ -161,7 +160,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             Event::Claims => {
                 let claimed = claims.borrow_and_update().clone();
                 handover.heard(&claimed);
-                answer(&handover, &among, &answer_for);
+                send_if_new(&on_duty, handover.desired());
                 announcer.claimed(claimed).into_iter().for_each(|event| events.publish(event));
                 means.announced = metrics.announced(announcer.announced().map(announced).collect());
                 means.layer2 = Arc::new(announcer.layer2());
@@ -169,7 +168,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             Event::Drained => {}
             Event::HandedOver => {
                 handover.pass(super::after(Duration::ZERO));
-                answer(&handover, &among, &answer_for);
+                send_if_new(&on_duty, handover.desired());
             }
             Event::Ended(fault) => return Err(fault),
             // whoever insists need not wait
@@ -191,7 +190,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
         if let Some(Desired { l2, rivals, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
             handover.follow(start, l2, rivals, |lost| announcer.moved(lost));
-            answer(&handover, &among, &answer_for);
+            send_if_new(&on_duty, handover.desired());
             send_if_new(&run_frr, frr);
             send_if_new(&write_object, object);
             // Only now, so that nothing that is told delays what is done.
@@ -230,13 +229,6 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
     }
 }
 
-/// Has layer 2 answer as it is to be now. Who else may comes first, so that nothing is answered without it.
-fn answer(handover: &Handover, among: &watch::Sender<Arc<Rivals>>, answer_for: &watch::Sender<Wanted>) {
-    let (wanted, rivals) = handover.desired();
-    send_if_new(among, rivals);
-    send_if_new(answer_for, wanted);
-}
-
 fn announced((service, protocol, ip): (&ServiceKey, Protocol, IpAddr)) -> Announced {
     Announced { service: service.clone(), protocol, ip }
 }
@@ -259,8 +251,7 @@ fn read(counters: Arc<Counters>) -> impl Fn() -> Layer2Totals {
 
 /// Layer 2, from the loop's side.
 struct Layer2 {
-    answer_for: watch::Sender<Wanted>,
-    among: watch::Sender<Arc<Rivals>>,
+    on_duty: watch::Sender<Duty>,
     links: watch::Receiver<Links>,
     claims: watch::Receiver<Claims>,
 }
@@ -272,14 +263,13 @@ async fn start_l2(
     counters: Arc<Counters>,
     tasks: &mut JoinSet<anyhow::Result<()>>,
 ) -> anyhow::Result<Layer2> {
-    let (answer_for, wanted) = watch::channel(Wanted::default());
-    let (among, rivals) = watch::channel(Arc::default());
+    let (on_duty, duty) = watch::channel(Duty::default());
     let (claim, claims) = watch::channel(Claims::default());
     let links = match sockets {
         Ok(sockets) => {
             let (links, follow) = link::observe_but(excluded).await?;
             tasks.spawn(follow);
-            tasks.spawn(l2::drive_among(sockets, wanted, links.clone(), counters, rivals, claim));
+            tasks.spawn(l2::drive_apart(sockets, duty, links.clone(), counters, claim));
             links
         }
         Err(fault) => {
@@ -287,7 +277,7 @@ async fn start_l2(
             watch::channel(Links::new()).1
         }
     };
-    Ok(Layer2 { answer_for, among, links, claims })
+    Ok(Layer2 { on_duty, links, claims })
 }
 
 /// The driver of FRR among `tasks`, where there is an FRR.

@@ -50,6 +50,12 @@ struct Net {
     speakers: BTreeMap<usize, Gossip>,
     /// Which side of a partition each is on.
     sides: BTreeMap<usize, u8>,
+    /// Pairs that hear nothing of each other.
+    deaf: BTreeSet<(usize, usize)>,
+    /// How often a speaker's machine has no time for it, at an event, and for how many milliseconds at most.
+    stalls: (f64, u64),
+    /// Until when it has none.
+    stalled: BTreeMap<usize, Instant>,
     queue: BinaryHeap<Reverse<(Instant, u64)>>,
     events: BTreeMap<u64, Event>,
     number: u64,
@@ -73,6 +79,9 @@ impl Net {
             loss,
             speakers: BTreeMap::new(),
             sides: BTreeMap::new(),
+            deaf: BTreeSet::new(),
+            stalls: (0.0, 0),
+            stalled: BTreeMap::new(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             number: 0,
@@ -133,7 +142,8 @@ impl Net {
             if !self.speakers.contains_key(&target) {
                 continue;
             }
-            if side(&n) != side(&target) || self.random.random_bool(self.loss) {
+            let deaf = self.deaf.contains(&(n.min(target), n.max(target)));
+            if deaf || side(&n) != side(&target) || self.random.random_bool(self.loss) {
                 continue;
             }
             let delay = Duration::from_micros(self.random.random_range(100..3000));
@@ -157,7 +167,19 @@ impl Net {
             self.queue.pop();
             self.now = self.now.max(at);
             let now = self.now;
-            let n = match self.events.remove(&number).unwrap() {
+            let event = self.events.remove(&number).unwrap();
+            let (Event::Deliver(_, n, _) | Event::Pass(n, _)) = &event;
+            if let Some(until) = self.stalled.get(n).copied().filter(|until| *until > now) {
+                // what has come is read before anything is done about the time
+                let later = matches!(event, Event::Pass(..));
+                self.put(until + Duration::from_micros(u64::from(later)), event);
+                continue;
+            }
+            if self.random.random_bool(self.stalls.0) {
+                let stall = ms(self.random.random_range(0..=self.stalls.1));
+                self.stalled.insert(*n, now + stall);
+            }
+            let n = match event {
                 Event::Deliver(from, n, bytes) => {
                     let Some(speaker) = self.speakers.get_mut(&n) else { continue };
                     speaker.heard(now, from, &bytes);
@@ -318,6 +340,28 @@ fn who_hears_each_other_does_after_a_heal_too() {
         net.kill(1);
         let took = net.until(ms(2000), |net| net.see(&[0, 2]));
         assert!(took.is_some_and(|took| took < ms(700)), "{took:?}");
+    }
+}
+
+/// Two of them hear nothing of each other, but the others hear both: nobody is given up by anybody.
+#[test]
+fn two_that_do_not_hear_each_other_are_there_for_each_other_by_others() {
+    for stall in [50, 100, 150, 200, 300] {
+        for cut in [false, true] {
+            let mut all = vec![];
+            for seed in 0..10 {
+                let mut net = Net::of(3, 900 + seed, 0.0);
+                assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
+                if cut {
+                    net.deaf.insert((0, 2));
+                }
+                net.stalls = (0.02, stall);
+                let before = net.changes;
+                net.until(ms(20_000), |_| false);
+                all.push(net.changes - before);
+            }
+            eprintln!("stalls {stall} cut {cut}: {all:?}");
+        }
     }
 }
 

@@ -25,6 +25,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 impl Responder {
     /// Follows the other nodes. When one comes back, a network may have healed: everything is announced again.
     pub fn follow(&mut self, now: Instant, rivals: &Arc<Rivals>) {
+        self.concede_all(now);
         let old = Arc::clone(&self.fence.rivals);
         let (back, moved) = self.fence.follow(now, Arc::clone(rivals));
         back.into_iter().for_each(|place| self.schedule.start(now, place));
@@ -34,6 +35,12 @@ impl Responder {
             places.into_iter().for_each(|place| self.schedule.again(now, place, true));
         }
         self.watch.follow(now, self.schedule.places(), rivals);
+    }
+
+    /// The other nodes, as last followed.
+    #[must_use]
+    pub const fn rivals(&self) -> &Arc<Rivals> {
+        &self.fence.rivals
     }
 
     /// What becomes of `ip` on `link`, where it is answered for and `by` says that it is there
@@ -77,20 +84,28 @@ impl Responder {
         self.watch.waits()
     }
 
-    /// Takes note of the frame `bytes` where it shows that a node that was away is back: it asks whether this node is,
-    /// as only a speaker does.
+    /// Takes note of the frame `bytes`. Where it shows that a node that was away is back (it asks whether this node is, as
+    /// only a speaker does), what is that node's is left to it. Where somebody asks for what is such a node's, it is asked
+    /// itself: two may have answered just now.
     pub fn met(&mut self, now: Instant, link: IfIndex, bytes: &[u8]) {
         let Ok(frame) = wire::parse(bytes) else { return };
-        let asked: IpAddr = match frame.message {
-            Message::Arp(arp) if arp.sender_ip.is_unspecified() => arp.target_ip.into(),
-            Message::Solicitation(asked) if asked.source.is_unspecified() => asked.target.into(),
+        let (asked, by_nobody): (IpAddr, bool) = match frame.message {
+            Message::Arp(arp) if arp.operation == Operation::Request => {
+                (arp.target_ip.into(), arp.sender_ip.is_unspecified())
+            }
+            Message::Solicitation(asked) => (asked.target.into(), asked.source.is_unspecified()),
             _ => return,
         };
+        let place = (asked, link);
+        if !self.holds(place) {
+            return;
+        }
         let rivals = &self.fence.rivals;
-        // if it asks for what is its own, the two do not agree: each answer will show what comes of it
-        let own = rivals.stations.get(&frame.source).zip(rivals.owners.get(&asked));
-        if self.holds((asked, link)) && own.is_none_or(|(node, owners)| !owners.contains(node)) {
-            self.leave_to(now, (asked, link), frame.source);
+        match rivals.stations.get(&frame.source).filter(|_| by_nobody) {
+            // if it asks for what is its own, the two do not agree: each answer will show what comes of it
+            Some(node) if rivals.owners.get(&asked).is_some_and(|owners| owners.contains(node)) => {}
+            Some(_) => self.leave_to(now, place, frame.source),
+            None => self.watch.hurry(now, place),
         }
     }
 
@@ -98,15 +113,33 @@ impl Responder {
     /// all of it, as a rule, and has heard of the heal as little as this node had: to ask for each, one after the other,
     /// would take too long.
     fn leave_to(&mut self, now: Instant, place: Place, by: Mac) {
-        let rivals = Arc::clone(&self.fence.rivals);
+        let rivals = &self.fence.rivals;
         let Some(node) = rivals.stations.get(&by).filter(|node| !rivals.live.contains(*node)) else { return };
-        for ip in self.watch.back(now, place.1, node) {
-            let other = (ip, place.1);
-            if self.holds(other) && other != place {
-                self.schedule.stop(other);
-                self.fence.presume(now, other, node, by);
+        let mut ips = self.watch.back(now, place.1, node);
+        ips.remove(&place.0);
+        self.yielding.add(node, place.1, by, ips);
+        if !self.yielding.is_empty() {
+            self.yields = self.yields.or(Some(now));
+        }
+    }
+
+    /// Concedes some of what is left to others: as many as this.
+    fn concede_some(&mut self, now: Instant, most: usize) {
+        for _ in 0..most {
+            let Some((place, node, by)) = self.yielding.take() else { break };
+            if self.holds(place) {
+                self.schedule.stop(place);
+                self.fence.presume(now, place, &node, by);
             }
         }
+        if self.yielding.is_empty() {
+            self.yields = None;
+        }
+    }
+
+    /// Concedes all that is left to others.
+    pub(super) fn concede_all(&mut self, now: Instant) {
+        self.concede_some(now, usize::MAX);
     }
 
     /// Whether `mac` is another node's.
@@ -136,7 +169,11 @@ impl Responder {
     /// was conceded has it still, and whether one whose address this is is back. To be asked before [`Self::due`].
     pub fn questions(&mut self, now: Instant) -> Vec<Frame> {
         self.fence.settle(now);
+        self.concede_some(now, QUESTIONS);
         let mut frames = Vec::new();
+        if self.yields.is_some() {
+            return frames;
+        }
         if self.quiet.is_some_and(|quiet| now < quiet) {
             return frames;
         }
@@ -171,6 +208,9 @@ impl Responder {
 
     /// When [`Self::questions`] will next have some, or [`Self::claims`] another answer.
     pub(super) fn next_question(&self) -> Option<Instant> {
+        if self.yields.is_some() {
+            return self.yields;
+        }
         let next = self.fence.next().into_iter().chain(self.watch.next()).min()?;
         Some(self.quiet.map_or(next, |quiet| next.max(quiet)))
     }

@@ -87,7 +87,8 @@ impl Segment {
         while let Some((from, frame)) = queue.pop_front() {
             let parsed = wire::parse(&frame.bytes).unwrap();
             self.sent.push(Sent { at: self.now, from, frame: parsed });
-            if self.cut {
+            // who is none of them is on either side
+            if self.cut && from != usize::MAX {
                 continue;
             }
             let now = self.at();
@@ -129,30 +130,17 @@ impl Segment {
         self.now = end;
     }
 
-    /// The nodes that answer a client for `ip`, in order.
+    /// The nodes that would answer a client for `ip`, in order.
     fn answer(&self, ip: IpAddr) -> Vec<usize> {
-        let message = match ip {
-            IpAddr::V4(target_ip) => Message::Arp(Arp {
-                operation: Operation::Request,
-                sender_mac: CLIENT,
-                sender_ip: [10, 9, 9, 9].into(),
-                target_mac: Mac::ZERO,
-                target_ip,
-            }),
-            IpAddr::V6(target) => Message::Solicitation(Solicitation {
-                source: "fe80::c1".parse().unwrap(),
-                destination: wire::solicited_node(target),
-                target,
-                link_layer: Some(CLIENT),
-            }),
-        };
-        let destination = match ip {
-            IpAddr::V4(_) => Mac::BROADCAST,
-            IpAddr::V6(target) => wire::multicast_mac(wire::solicited_node(target)),
-        };
-        let bytes = wire::emit(&wire::Frame { destination, source: CLIENT, message });
+        let bytes = question_of_client(ip);
         let answers = |responder: &Responder| matches!(responder.heard(ETH0, &bytes), Verdict::Reply(_));
         self.nodes.iter().enumerate().filter(|(_, node)| answers(node)).map(|(node, _)| node).collect()
+    }
+
+    /// A client's question for `ip`, and what comes of it.
+    fn ask(&mut self, ip: IpAddr) {
+        let bytes = question_of_client(ip);
+        self.deliver(usize::MAX, vec![Frame { link: ETH0, ip, bytes }]);
     }
 
     /// A claim by a station that is none of the nodes.
@@ -183,6 +171,30 @@ impl Segment {
     fn claims(&self, node: usize) -> BTreeMap<IpAddr, Claim> {
         self.nodes[node].claims()
     }
+}
+
+/// A client's question for `ip`, to all.
+fn question_of_client(ip: IpAddr) -> wire::Bytes {
+    let message = match ip {
+        IpAddr::V4(target_ip) => Message::Arp(Arp {
+            operation: Operation::Request,
+            sender_mac: CLIENT,
+            sender_ip: [10, 9, 9, 9].into(),
+            target_mac: Mac::ZERO,
+            target_ip,
+        }),
+        IpAddr::V6(target) => Message::Solicitation(Solicitation {
+            source: "fe80::c1".parse().unwrap(),
+            destination: wire::solicited_node(target),
+            target,
+            link_layer: Some(CLIENT),
+        }),
+    };
+    let destination = match ip {
+        IpAddr::V4(_) => Mac::BROADCAST,
+        IpAddr::V6(target) => wire::multicast_mac(wire::solicited_node(target)),
+    };
+    wire::emit(&wire::Frame { destination, source: CLIENT, message })
 }
 
 /// What node `me` knows of the others: where they are, which are alive, and whose the addresses are.
@@ -370,7 +382,13 @@ fn a_heal_is_noticed_on_the_wire() {
     }
     let most = segment.sent.iter().filter(questions).filter(|sent| sent.at >= healed).count();
     assert!(most <= 2 * vips + 20, "{most} frames: for each address a question and a last word");
-    // after ten minutes, one that is away is rather dead
+}
+
+/// After ten minutes one that is away is rather dead, and is asked once in a second; but where somebody wants to know
+/// where an address is, and so may get two answers, it is asked at once.
+#[test]
+fn a_heal_after_a_long_time_is_noticed_when_somebody_asks() {
+    let questions = |sent: &&Sent| sent.from == 1 && sent.frame.destination == mac(0);
     let mut segment = Segment::new(1, &[&[], &[0]]);
     segment.cut = true;
     segment.want(1, 1);
@@ -379,6 +397,66 @@ fn a_heal_is_noticed_on_the_wire() {
     segment.pass(60_000 * MS);
     let asked = segment.sent.iter().filter(questions).filter(|sent| sent.at >= long).count();
     assert!((55..=65).contains(&asked), "{asked} questions in a minute");
+
+    // clients that cannot wait have it asked more often, but not each time
+    let busy = segment.now;
+    for _ in 0..10_000 {
+        segment.ask(vip(0));
+        segment.pass(MS);
+    }
+    let asked = segment.sent.iter().filter(questions).filter(|sent| sent.at >= busy).count();
+    assert!((1990..=2001).contains(&asked), "{asked} questions in ten seconds");
+
+    for ip in [vip(0), vip(1)] {
+        let mut segment = Segment::new(2, &[&[], &[0]]);
+        segment.cut = true;
+        segment.want(0, 2);
+        segment.want(1, 2);
+        segment.pass(700_000 * MS);
+        // long after one of its own questions, and long before the next
+        let asked = |segment: &Segment| segment.sent.iter().filter(questions).count();
+        let so_far = asked(&segment);
+        while asked(&segment) == so_far {
+            segment.pass(10 * MS);
+        }
+        segment.pass(100 * MS);
+        segment.cut = false;
+        assert_eq!(segment.answer(ip), [0, 1], "nobody has asked");
+        segment.ask(ip);
+        segment.pass(Duration::ZERO);
+        assert_eq!(segment.answer(ip), [0], "no second question is answered by both");
+    }
+}
+
+/// A node that has ten thousands of what is another's leaves all of it at the first word, which takes no time, and
+/// concedes it bit by bit.
+#[test]
+fn however_much_it_is_the_first_word_ends_it() {
+    let vips = 20_000;
+    let mut segment = Segment::new(vips, &[&[], &[0]]);
+    segment.want(1, vips);
+    let (now, node) = (segment.at(), &mut segment.nodes[1]);
+    let began = origin();
+    assert_eq!(node.contest(now, ETH0, vip(7), mac(0), false), Outcome::Concede);
+    let took = began.elapsed();
+    assert!(took < 20 * MS, "{took:?} for the first word");
+    for n in [0, 7, vips / 2, vips - 1] {
+        assert!(segment.answer(vip(n)).is_empty(), "address {n}");
+    }
+    // nor is any of it announced in the time that it takes
+    let said = segment.sent.len();
+    let node = &mut segment.nodes[1];
+    assert!(node.next_deadline().is_some_and(|at| at <= now), "there is something to do");
+    assert!(node.due(now).is_empty());
+    assert_eq!(said, segment.sent.len());
+    assert!(node.questions(now).is_empty());
+    assert_eq!(node.schedule.places().count(), vips - 1 - QUESTIONS);
+    // another pass, or other nodes, find it done
+    let nobody = BTreeSet::new();
+    node.follow(now, &rivals(1, &[name(0)].into(), vips, &[]));
+    assert_eq!(node.schedule.places().count(), 0);
+    node.follow(now, &rivals(1, &nobody, vips, &[]));
+    assert_eq!(node.schedule.places().count(), vips, "and it comes back as ever");
 }
 
 /// Each has taken what is the other's: the first question of either is the news for both.
