@@ -346,7 +346,7 @@ fn who_hears_each_other_does_after_a_heal_too() {
 /// How often anybody is given up or is back, in twenty seconds ten times over, where machines have no time for up to so
 /// long, now and then; with two of three that hear nothing of each other, or without.
 fn unrest(stall: u64, deaf: bool) -> usize {
-    let of = |seed| {
+    let of = |seed: u64| {
         let mut net = Net::of(3, 900 + seed, 0.0);
         assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
         net.deaf.extend(deaf.then_some((0, 2)));
