@@ -53,8 +53,8 @@ pub fn serve(name: &str, listen: &[SocketAddr]) -> Result<()> {
         for listener in listeners {
             scope.spawn(move || {
                 for stream in listener.incoming().flatten() {
-                    // one at a time: a client that says nothing is let go by the read timeout
-                    answer(name, stream).ok();
+                    // a client that says nothing, since its packets go elsewhere now, keeps nobody waiting
+                    scope.spawn(move || answer(name, stream).ok());
                 }
             });
         }

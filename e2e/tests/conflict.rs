@@ -88,8 +88,8 @@ impl Node {
         let rivals = Rivals {
             me: Some(me.into()),
             stations: [(other.mac, name.into())].into(),
-            live: BTreeSet::new(),
             owners: owners.collect(),
+            ..Rivals::default()
         };
         if let Some(duty) = &self.duty {
             duty.send_modify(|duty| duty.rivals = Arc::new(rivals));

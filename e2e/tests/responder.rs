@@ -653,7 +653,7 @@ fn no_answer_waits_for_what_else_is_computed() -> Result<()> {
         let sockets = Sockets::open()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let (links, _) = observe().await?;
+            let (links, _follow) = observe().await?;
             let work = async {
                 computed.recv().ok();
                 Ok(())

@@ -30,7 +30,7 @@ mod strangers;
 mod simulation;
 
 pub use fact::{Fact, Stage};
-pub use gossip::View;
+pub use gossip::{View, Word};
 pub use key::Key;
 pub use pace::Pace;
 pub use peers::Peers;
@@ -147,6 +147,13 @@ fn addr_seed(addr: SocketAddr, clock: u128) -> u64 {
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the gossip")]
 fn now() -> Instant {
     Instant::now()
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Speaker {

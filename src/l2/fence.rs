@@ -36,6 +36,16 @@ pub struct Rivals {
     pub live: BTreeSet<NodeName>,
     /// The nodes that an address belongs to rather than to this one, though it answers for it.
     pub owners: BTreeMap<IpAddr, BTreeSet<NodeName>>,
+    /// The others may have given this node up: whatever a live one claims belongs to that one.
+    pub lapsed: bool,
+}
+
+impl Rivals {
+    /// Whether `ip` belongs to `node` rather than to this one.
+    fn is_of(&self, ip: IpAddr, node: &NodeName) -> bool {
+        self.lapsed && self.live.contains(node)
+            || self.owners.get(&ip).is_some_and(|owners| owners.contains(node))
+    }
 }
 
 /// What a claim by another station comes to.
@@ -229,8 +239,7 @@ impl Fence {
     /// any more; and those that are conceded now: who has claimed them a moment ago was only the first to know.
     pub(super) fn follow(&mut self, now: Instant, rivals: Arc<Rivals>) -> (Vec<Place>, Vec<Place>) {
         self.rivals = Arc::clone(&rivals);
-        let rightful =
-            |(ip, _): Place, to: &NodeName| rivals.owners.get(&ip).is_some_and(|owners| owners.contains(to));
+        let rightful = |(ip, _): Place, to: &NodeName| rivals.is_of(ip, to);
         let back: Vec<Place> = self
             .conceded
             .iter()
@@ -277,8 +286,7 @@ impl Fence {
     pub(super) fn claimed(&mut self, now: Instant, place: Place, by: Mac, loud: bool) -> Step {
         let rivals = Arc::clone(&self.rivals);
         let node = rivals.stations.get(&by);
-        let is_owner =
-            |node: &NodeName| rivals.owners.get(&place.0).is_some_and(|owners| owners.contains(node));
+        let is_owner = |node: &NodeName| rivals.is_of(place.0, node);
         if let Some(conceded) = self.conceded.get_mut(&place) {
             return match node {
                 Some(node) if !conceded.heard && is_owner(node) => {

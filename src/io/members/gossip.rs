@@ -29,6 +29,20 @@ pub struct View {
     pub settled: bool,
     /// Who is alive and announces, itself among them.
     pub members: Members,
+    /// How that is known.
+    pub word: Word,
+}
+
+/// How it is known who is there, and what that makes of those who are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Word {
+    /// They are heard: who is not may be on the other side of a cut, and comes back.
+    #[default]
+    Heard,
+    /// They renew: who does not has nothing, and knows that.
+    Renewed,
+    /// The same, and this one did not renew of late: others may have given it up.
+    Lapsed,
 }
 
 /// What a datagram is.
@@ -73,6 +87,10 @@ pub(super) struct Gossip {
     active: BTreeMap<SocketAddr, Identity>,
     /// When each was last heard by ourselves.
     heard: BTreeMap<SocketAddr, Instant>,
+    /// The same, of those who are there.
+    met: BTreeMap<SocketAddr, Instant>,
+    /// Timers of foca that have been put off.
+    granted: BTreeSet<u64>,
     /// Who was given up by others, and is heard all the same: after a partition each side tells the other whom it had
     /// given up, and they come back in a moment.
     doubted: BTreeMap<SocketAddr, Identity>,
@@ -108,6 +126,8 @@ impl Gossip {
             connected: false,
             active: BTreeMap::new(),
             heard: BTreeMap::new(),
+            met: BTreeMap::new(),
+            granted: BTreeSet::new(),
             doubted: BTreeMap::new(),
             away: BTreeMap::new(),
             asked: None,
@@ -146,6 +166,7 @@ impl Gossip {
         match postcard::from_bytes(bytes) {
             Ok(Message::Swim(data)) => {
                 self.heard.insert(from, now);
+                self.met.insert(from, now);
                 let was = self.active.contains_key(&from);
                 // refused: from ourselves, or what an older life would be told
                 let understood = self.foca.handle_data(data, &mut self.effects);
@@ -182,6 +203,11 @@ impl Gossip {
             && at <= now
         {
             self.due.pop();
+            if self.grants(now, number) {
+                self.granted.insert(number);
+                self.due.push(Reverse((now + self.pace.doubt(self.active.len() + 1), number)));
+                continue;
+            }
             if let Some(timer) = self.timers.remove(&number).filter(|timer| self.counts(timer)) {
                 // a probe that a change of sides cut short is foca's only complaint, and it goes on
                 let _ = self.foca.handle_timer(timer, &mut self.effects);
@@ -196,6 +222,20 @@ impl Gossip {
             self.doubt(now);
         }
         self.step(now);
+    }
+
+    /// Whether who is to be given up gets its time once more: one that is there by what others say alone, as it was not
+    /// heard here for rounds. They hear it themselves, and would give it up in time; here every word takes a way more.
+    fn grants(&mut self, now: Instant, number: u64) -> bool {
+        if self.granted.remove(&number) {
+            return false;
+        }
+        let Some(Timer::ChangeSuspectToDown { member_id, .. }) = self.timers.get(&number) else {
+            return false;
+        };
+        let silence = self.pace.silence(self.active.len() + 1);
+        let met = self.met.get(&member_id.addr);
+        met.is_some_and(|at| now.saturating_duration_since(*at) > silence)
     }
 
     /// Gives up whom others gave up and who is not heard any more.
@@ -341,6 +381,7 @@ impl Gossip {
         }
         self.doubted.retain(|addr, _| !self.active.contains_key(addr));
         let active = &self.active;
+        self.met.retain(|addr, _| active.contains_key(addr));
         self.away.retain(|addr, _| !active.contains_key(addr));
         self.said.keep(|addr, life| active.get(&addr).is_none_or(|now| now.life == life));
         // the periods stay, so that foca does not refuse

@@ -3,7 +3,7 @@
 //! Each speaker renews its own Lease in our namespace, with what it says of itself as an annotation, and watches those
 //! of the others; `roll` judges them. This costs the API server a write per node and second and takes seconds where the
 //! gossip takes a fraction of one, and a node that is cut off from the API server alone is taken for dead while it
-//! answers on: the claim of its successor on the wire is what silences it.
+//! answers on: the claim of its successor on the wire is what silences it, as it knows that it did not renew.
 
 use super::{
     Counts,
@@ -130,7 +130,13 @@ async fn follow(
     loop {
         roll.say(&say.borrow_and_update().clone());
         publish(&roll, &setup.counts, &tell);
+        let lapse = roll.next();
         let event = tokio::select! {
+            () = super::until(lapse) => {
+                roll.pass(now());
+                tracing::warn!("our Lease was not renewed of late: what others announce is left to them");
+                continue;
+            }
             // who says nothing any more ends with `renew`, which takes the Lease back
             Ok(()) = say.changed() => continue,
             event = events.next() => event.context("the watch of the speakers' Leases ended")?,

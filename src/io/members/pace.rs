@@ -52,8 +52,14 @@ impl Pace {
         self.times(Duration::from_millis(20))
     }
 
+    /// How long it takes until one is not heard by chance: whom it has asked and who has asked it, and that it dies.
+    pub(super) fn silence(self, members: usize) -> Duration {
+        let round = self.period().saturating_mul(u32::try_from(members).unwrap_or(u32::MAX));
+        self.doubt(members).saturating_add(round.saturating_mul(6))
+    }
+
     /// How long a member may deny its death.
-    fn doubt(self, members: usize) -> Duration {
+    pub(super) fn doubt(self, members: usize) -> Duration {
         let more = u32::try_from(members.saturating_sub(10).min(90)).unwrap_or(90);
         self.times(Duration::from_millis(250).saturating_add(Duration::from_millis(6).saturating_mul(more)))
     }

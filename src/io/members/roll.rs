@@ -2,11 +2,13 @@
 //!
 //! Clocks of other hosts count for nothing: a Lease is as old as its last change is here. And silence is death only
 //! where others would have been heard: time counts as long as the own renewals come back on the watch. When the API
-//! server was away nobody could renew, and everybody has a whole term again. Nothing here touches the world.
+//! server was away nobody could renew, and everybody has a whole term again.
+//! Who cannot renew may be the only one: then the others give it up, and what they claim on the wire is theirs. If
+//! nobody can, nobody claims anything. Nothing here touches the world.
 
 use super::{
     fact::{Fact, Stage},
-    gossip::View,
+    gossip::{View, Word},
 };
 use crate::names::NodeName;
 use std::{
@@ -50,6 +52,7 @@ pub(super) struct Roll {
     listed: bool,
     /// Which of our own renewals came back last, and when.
     echo: Option<(String, Instant)>,
+    lapsed: bool,
     view: Arc<View>,
 }
 
@@ -64,6 +67,7 @@ impl Roll {
             listing: None,
             listed: false,
             echo: None,
+            lapsed: false,
             view: Arc::default(),
         }
     }
@@ -115,6 +119,21 @@ impl Roll {
         self.look();
     }
 
+    /// Looks whether our renewals come back: sooner than anybody gives us up.
+    pub(super) fn pass(&mut self, now: Instant) {
+        self.lapsed = self.lapses().is_some_and(|at| at <= now);
+        self.look();
+    }
+
+    /// When [`Self::pass`] finds that they do not; `None` when it has, or there was none yet.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.lapses().filter(|_| !self.lapsed)
+    }
+
+    fn lapses(&self) -> Option<Instant> {
+        self.echo.as_ref().map(|(_, at)| *at + self.patience)
+    }
+
     /// How many others are there, ready or not.
     pub(super) fn others(&self) -> usize {
         self.others.len()
@@ -133,7 +152,7 @@ impl Roll {
             return;
         }
         let in_a_row = before.is_some_and(|(_, at)| now.saturating_duration_since(*at) <= self.patience);
-        self.echo = Some((renewal, now));
+        (self.echo, self.lapsed) = (Some((renewal, now)), false);
         if in_a_row {
             let term = self.term;
             self.others.retain(|_, other| now.saturating_duration_since(other.since) < term);
@@ -145,7 +164,8 @@ impl Roll {
     fn look(&mut self) {
         let settled = self.view.settled
             || self.listed && self.echo.is_some() && self.others.values().all(|other| other.fresh);
-        let mut view = View { settled, ..View::default() };
+        let word = if self.lapsed { Word::Lapsed } else { Word::Renewed };
+        let mut view = View { settled, word, ..View::default() };
         for (node, other) in &self.others {
             if let Some(fact) = other.fact.as_ref().filter(|fact| fact.stage != Stage::Starting) {
                 view.members.insert(node.clone(), fact.as_member());
@@ -235,6 +255,27 @@ mod tests {
         assert_eq!(call.there(), ["n1", "n2", "n3"]);
         call.renewed(34.5, "n1", 34);
         assert_eq!(call.there(), ["n1", "n2"], "but who stays silent now has died meanwhile");
+    }
+
+    #[test]
+    fn who_cannot_renew_knows_it_before_the_others_do() {
+        let mut call = Call::of_three();
+        let at = |call: &Call, second: f64| call.1 + Duration::from_secs_f64(second);
+        let word = |call: &Call| call.0.view().word;
+        assert_eq!((word(&call), call.0.next()), (Word::Renewed, Some(at(&call, 1.0) + PATIENCE)));
+        call.renewed(2.0, "n1", 2);
+        let (early, late) = (at(&call, 3.9), at(&call, 2.0) + PATIENCE);
+        assert!(late < at(&call, 1.0) + TERM + PATIENCE);
+        call.0.pass(early);
+        assert_eq!(word(&call), Word::Renewed);
+        call.0.pass(late);
+        assert_eq!((word(&call), call.0.next()), (Word::Lapsed, None));
+        assert_eq!(call.there(), ["n1", "n2", "n3"], "and is there all the same, as far as it knows");
+        // a listing shows what was there before
+        call.renewed(8.0, "n1", 2);
+        assert_eq!(word(&call), Word::Lapsed);
+        call.renewed(8.1, "n1", 3);
+        assert_eq!(word(&call), Word::Renewed, "until it renews again");
     }
 
     #[test]

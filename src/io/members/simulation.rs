@@ -343,25 +343,45 @@ fn who_hears_each_other_does_after_a_heal_too() {
     }
 }
 
-/// Two of them hear nothing of each other, but the others hear both: nobody is given up by anybody.
+/// How often anybody is given up or is back, in twenty seconds ten times over, where machines have no time for up to so
+/// long, now and then; with two of three that hear nothing of each other, or without.
+fn unrest(stall: u64, deaf: bool) -> usize {
+    let of = |seed: u64| {
+        let mut net = Net::of(3, 900 + seed, 0.0);
+        assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
+        net.deaf.extend(deaf.then_some((0, 2)));
+        net.stalls = (0.02, stall);
+        let before = net.changes;
+        net.until(ms(20_000), |_| false);
+        net.changes - before
+    };
+    (0..10).map(of).sum()
+}
+
+/// Two of three hear nothing of each other, and the third hears both: nobody is given up. On machines so busy that some
+/// are given up anyway, it is no more of them.
 #[test]
-fn two_that_do_not_hear_each_other_are_there_for_each_other_by_others() {
-    for stall in [50, 100, 150, 200, 300] {
-        for cut in [false, true] {
-            let mut all = vec![];
-            for seed in 0..10 {
-                let mut net = Net::of(3, 900 + seed, 0.0);
-                assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
-                if cut {
-                    net.deaf.insert((0, 2));
-                }
-                net.stalls = (0.02, stall);
-                let before = net.changes;
-                net.until(ms(20_000), |_| false);
-                all.push(net.changes - before);
-            }
-            eprintln!("stalls {stall} cut {cut}: {all:?}");
-        }
+fn two_that_do_not_hear_each_other_are_there_by_what_the_third_says() {
+    assert_eq!(unrest(50, true), 0);
+    let (whole, deaf) = (unrest(150, false), unrest(150, true));
+    println!("stalls of up to 150 ms: {whole} changes, {deaf} where two do not hear each other");
+    assert!(deaf <= whole, "{deaf} changes, {whole} where all hear each other");
+}
+
+/// With more of them, and a tenth of all datagrams lost.
+#[test]
+fn who_is_not_heard_by_one_of_many_is_given_up_by_nobody() {
+    for count in [5, 10] {
+        let mut net = Net::of(count, 900, 0.1);
+        assert!(net.until(ms(5000), |net| net.see(&net.everybody())).is_some());
+        net.deaf.insert((0, count - 1));
+        let before = net.changes;
+        net.until(ms(20_000), |_| false);
+        assert_eq!(net.changes, before, "of {count}");
+        // and who dies now is missed by all, by those who never heard it too
+        net.kill(count - 1);
+        let took = net.until(ms(5000), |net| net.see(&net.everybody()));
+        assert!(took.is_some_and(|took| took < ms(1000)), "{took:?}");
     }
 }
 

@@ -4,6 +4,7 @@ use super::Announcer;
 use crate::{
     io::{
         l2::Claims,
+        members::Word,
         states::{Answering, Layer2},
         write::{Event, Level},
     },
@@ -43,7 +44,8 @@ impl Announcer {
         };
         let mut owners = self.plan.in_place_of.clone();
         owners.retain(|_, owners| {
-            owners.retain(|owner| !self.presence.went(owner));
+            // one that did not renew knows that it has nothing any more
+            owners.retain(|owner| !self.presence.went(owner) && self.presence.word() == Word::Heard);
             !owners.is_empty()
         });
         Rivals {
@@ -51,6 +53,7 @@ impl Announcer {
             stations: self.stations.iter().flat_map(station).collect(),
             live: members.keys().cloned().collect(),
             owners,
+            lapsed: self.presence.word() == Word::Lapsed,
         }
     }
 

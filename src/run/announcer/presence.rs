@@ -2,7 +2,7 @@
 
 use super::Announcer;
 use crate::{
-    io::members::{Fact, Stage, View},
+    io::members::{Fact, Stage, View, Word},
     names::NodeName,
     plan::Reason,
     world::{Member, Members},
@@ -31,6 +31,11 @@ impl Presence {
     /// Whether this node went of its own accord.
     pub(super) fn went(&self, node: &NodeName) -> bool {
         self.departed.contains(node)
+    }
+
+    /// How it is known who is there.
+    pub(super) fn word(&self) -> Word {
+        self.view.as_ref().map_or_else(Word::default, |view| view.word)
     }
 
     /// There was a pass with these.

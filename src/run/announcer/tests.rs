@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    io::observe::Role,
+    io::{
+        members::{View, Word},
+        observe::Role,
+    },
     net::Links,
     world::{Class, Ingress, Member, Members, Node, Service},
 };
@@ -355,7 +358,7 @@ fn who_goes_of_its_own_accord_is_not_cut_off() {
         let member = |leaving| Arc::new(Member { leaving, ..Member::default() });
         let mut members: Members = [("n".into(), member(false))].into();
         members.extend(leaving.map(|leaving| ("m".into(), member(leaving))));
-        announcer.members(Arc::new(crate::io::members::View { settled: true, members }));
+        announcer.members(Arc::new(View { settled: true, members, ..View::default() }));
         let desired = announcer.decide().unwrap();
         (
             desired.l2.len(),
@@ -369,6 +372,15 @@ fn who_goes_of_its_own_accord_is_not_cut_off() {
     assert_eq!(owners(None), (1, nobody), "it went");
     assert_eq!(owners(Some(false)).0, 0);
     assert_eq!(owners(None).1, ["m"], "it was back");
+
+    // where Leases say who is there, it knows that it has nothing; and this one, when it may have been given up
+    for (word, lapsed) in [(Word::Renewed, false), (Word::Lapsed, true)] {
+        let members = [("n".into(), Arc::default())].into();
+        announcer.members(Arc::new(View { settled: true, members, word }));
+        let desired = announcer.decide().unwrap();
+        assert_eq!((desired.l2.len(), desired.rivals.owners.len()), (1, 0), "{word:?}");
+        assert_eq!(desired.rivals.lapsed, lapsed);
+    }
 }
 
 /// Routers are told before the others are known, and may never be; links are not, and nothing is said of what is there.
@@ -380,7 +392,7 @@ fn routers_need_not_wait_for_the_others() {
     announcer.observe(Change::BgpAdvertisement("ad".into(), serde_json::from_value(ad).unwrap()));
     let view = |settled| {
         let members = [("n".into(), Arc::default())].into();
-        Arc::new(crate::io::members::View { settled, members })
+        Arc::new(View { settled, members, ..View::default() })
     };
     announcer.members(view(false));
     let desired = announcer.decide().unwrap();

@@ -207,6 +207,7 @@ fn rivals(me: usize, owners: &BTreeSet<NodeName>, vips: usize, live: &[usize]) -
             true => BTreeMap::new(),
             false => (0..vips).map(|n| (vip(n), owners.clone())).collect(),
         },
+        lapsed: false,
     })
 }
 
@@ -611,6 +612,38 @@ fn a_planned_move_is_no_conflict() {
         _ => false,
     };
     assert!(!asked.is_empty() && !asked.iter().any(provokes), "{asked:?}");
+}
+
+/// One that was given up, and knows that this may be: what others have taken it leaves to them, and keeps all else; once
+/// it counts again it has its own back.
+#[test]
+fn one_that_may_have_been_given_up_leaves_what_is_taken() {
+    let mut segment = Segment::new(4, &[&[], &[]]);
+    let nobody = BTreeSet::new();
+    let lapse = |segment: &mut Segment, lapsed| {
+        let now = segment.at();
+        let rivals = Rivals { lapsed, ..Rivals::clone(&rivals(1, &nobody, 4, &[0, 1, 2])) };
+        segment.nodes[1].follow(now, &Arc::new(rivals));
+    };
+    lapse(&mut segment, true);
+    segment.want(1, 4);
+    segment.pass(30_000 * MS);
+    assert_eq!(segment.answer(vip(0)), [1], "nobody has claimed it");
+    segment.strange(vip(1));
+    assert_eq!(segment.answer(vip(1)), [1], "nor may a stranger");
+    let from = segment.now;
+    segment.want(0, 2);
+    segment.pass(MS);
+    for n in 0..4 {
+        assert_eq!(segment.answer(vip(n)), if n < 2 { [0] } else { [1] }, "address {n}");
+    }
+    segment.pass(60_000 * MS);
+    assert_eq!(segment.answer(vip(0)), [0]);
+    assert!(segment.announced(1, vip(0), from).is_empty());
+    lapse(&mut segment, false);
+    segment.want(0, 0);
+    segment.pass(MS);
+    assert_eq!(segment.answer(vip(0)), [1]);
 }
 
 /// The other did not hear that it has the address alone, and says so to nobody: it is reminded until it does.
