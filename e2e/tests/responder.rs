@@ -15,12 +15,11 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use ferrolb::{
     io::{
-        excluded::Excluded,
         l2::{Claims, Counters, Duty, Sockets, drive, drive_apart, give_up_capabilities},
-        link::{observe, observe_but},
+        link::observe,
     },
     l2::wire,
-    net::{Interfaces, Links, Mac},
+    net::{Interfaces, Mac},
 };
 use ferrolb_e2e::{
     netns::{self, Net},
@@ -365,43 +364,6 @@ fn announcements_taper_off_into_refreshes() -> Result<()> {
     segment.end()
 }
 
-/// What an address cannot be announced on: no carrier, no ARP, a bridge's port, no Ethernet. What it can be: whatever
-/// else has a hardware address.
-#[test]
-fn interfaces_that_can_announce() -> Result<()> {
-    let warden = Warden::start()?;
-    let (node, other) = (Net::create(&warden, "node")?, Net::create(&warden, "other")?);
-    for name in ["good", "mute", "port", "dark", "down"] {
-        node.cable(name, &[], &other, name, &[])?;
-    }
-    node.bridge("br0")?;
-    for words in [
-        "link set dev mute arp off",
-        "link set dev port master br0",
-        "link set dev down down",
-        "link add link good name twin type macvlan",
-        "link set dev twin up",
-        "tuntap add dev tun0 mode tun",
-        "link set dev tun0 up",
-        "link set dev lo up",
-    ] {
-        node.ip(words)?;
-    }
-    other.ip("link set dev dark down")?;
-    node.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let (links, _follow) = observe().await?;
-            let links = links.borrow();
-            let can: BTreeSet<&str> =
-                links.values().filter(|link| link.can_announce()).map(|link| &*link.name).collect();
-            assert_eq!(can, BTreeSet::from(["br0", "good", "twin"]), "{links:#?}");
-            assert_eq!(links.len(), 9, "{links:#?}");
-            Ok(())
-        })
-    })
-}
-
 #[test]
 fn a_bridge_answers_for_its_ports() -> Result<()> {
     let mut segment = Segment::new(&[(VIP, Interfaces::All)])?;
@@ -430,67 +392,6 @@ fn a_missing_capability_is_named() -> Result<()> {
     let message = format!("{:#}", refused.err().context("sockets opened without the capability")?);
     assert!(message.contains("CAP_NET_RAW") && message.contains("setcap"), "{message}");
     Ok(())
-}
-
-#[test]
-fn dropped_notices_are_made_up_for() -> Result<()> {
-    const BRIDGES: usize = 400;
-    let warden = Warden::start()?;
-    let node = Net::create(&warden, "node")?;
-    let batch = warden.dir().join("bridges");
-    let lines: String = (0..BRIDGES).map(|n| format!("link add name b{n} type bridge\n")).collect();
-    std::fs::write(&batch, lines)?;
-    node.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let (mut links, follow) = observe().await?;
-            assert_eq!(links.borrow().values().map(|link| link.name.to_string()).collect::<Vec<_>>(), ["lo"]);
-            // Nobody reads meanwhile: far more notices than the socket holds.
-            Spawn::new("ip").args(["-n", node.name(), "-batch"]).arg(&batch).text()?;
-            let all = async {
-                links.wait_for(|links| links.len() > BRIDGES).await?;
-                Ok(())
-            };
-            let both = async {
-                tokio::select! { end = follow => end, end = all => end }
-            };
-            tokio::time::timeout(SOON, both).await.context("interfaces are missing")?
-        })
-    })
-}
-
-/// An interface that is to be left alone is as good as absent, until it gets another name.
-#[test]
-fn interfaces_can_be_left_alone() -> Result<()> {
-    let warden = Warden::start()?;
-    let node = Net::create(&warden, "node")?;
-    node.bridge("docker0")?;
-    let path = warden.dir().join("excludel2.yaml");
-    std::fs::write(&path, "announcedInterfacesToExclude: [\"^docker.*\", \"^lo$\"]")?;
-    let excluded = Excluded::read(&path)?;
-    node.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let (mut links, follow) = observe_but(excluded).await?;
-            let named = |links: &Links| links.values().map(|link| link.name.to_string()).collect::<Vec<_>>();
-            assert!(links.borrow().is_empty(), "{:?}", links.borrow());
-            let renamed = async {
-                Spawn::new("ip")
-                    .args(["-n", node.name(), "link", "set", "dev", "docker0", "name", "br7"])
-                    .text()?;
-                links.wait_for(|links| named(links) == ["br7"]).await?;
-                Spawn::new("ip")
-                    .args(["-n", node.name(), "link", "set", "dev", "br7", "name", "docker9"])
-                    .text()?;
-                links.wait_for(Links::is_empty).await?;
-                Ok(())
-            };
-            let both = async {
-                tokio::select! { end = follow => end, end = renamed => end }
-            };
-            tokio::time::timeout(SOON, both).await.context("a name was missed")?
-        })
-    })
 }
 
 #[test]
