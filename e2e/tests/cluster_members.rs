@@ -277,6 +277,8 @@ fn one_that_is_cut_off_from_the_api_server_alone_is_replaced() -> Result<()> {
     println!("cut off: {second} announced it after {} ms", taken.as_millis());
     assert!(taken < MISSED, "{taken:?}");
     three.answered_by(&second)?;
+    let defended = three.announced(&wire, Some(&first), cut + taken)?;
+    assert!(defended.is_empty(), "{first} does not leave it: {defended:?}");
     net.ip(&format!("route del {way}"))?;
     three.answered_by(&first)?;
     three.see_each_other()

@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ferrolb::{
     io::{
-        l2::{Claims, Counters, Duty, Sockets, Wanted, drive},
+        l2::{Claims, Counters, Duty, Sockets, Wanted, drive, drive_apart},
         link::observe,
     },
     l2::Rivals,
@@ -332,6 +332,39 @@ fn what_comes_at_once_is_not_lost() -> Result<()> {
     })
     .with_context(|| format!("{counted} of {FRAMES} were read"))?;
     a.end()
+}
+
+/// While the program computes and leaves its runtime no time at all, questions are answered, as claims are heard: layer 2
+/// has a thread of its own.
+#[test]
+fn no_answer_waits_for_what_else_is_computed() -> Result<()> {
+    let warden = Warden::start()?;
+    let (node, client) = (Net::create(&warden, "a")?, Net::create(&warden, "client")?);
+    node.cable("lan", &["192.0.2.2/24"], &client, "lan", &["192.0.2.9/24"])?;
+    let (vip, inside) = (VIP.parse()?, File::open(node.path())?);
+    let (stop, computed) = std::sync::mpsc::channel::<()>();
+    let (duty, on_duty) = watch::channel(Duty { wanted: everywhere(&[vip]), rivals: Arc::default() });
+    let speaker = std::thread::spawn(move || {
+        setns(inside, CloneFlags::CLONE_NEWNET)?;
+        let sockets = Sockets::open()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let (links, _follow) = observe().await?;
+            let claims = watch::channel(Claims::default()).0;
+            tokio::select! {
+                biased;
+                end = drive_apart(sockets, on_duty, links, Arc::default(), claims) => end,
+                () = async { computed.recv().unwrap_or_default() } => Ok(()),
+            }
+        })
+    });
+    let mac = node.mac("lan")?;
+    wait::until_true(SOON, "an answer", || {
+        let how = neighbour::Ask::All;
+        Ok(neighbour::ask(&warden, &client, vip, how, Duration::from_millis(200))? == [mac.clone()])
+    })?;
+    drop((stop, duty));
+    speaker.join().map_err(|_| anyhow!("it panicked"))?
 }
 
 /// RFC 5227: one announcement in ten seconds, and the address is kept; told after half a second.

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use ferrolb::{
     io::{
-        l2::{Claims, Counters, Duty, Sockets, drive, drive_apart, give_up_capabilities},
+        l2::{Claims, Counters, Duty, Sockets, drive, give_up_capabilities},
         link::observe,
     },
     l2::wire,
@@ -536,47 +536,6 @@ fn other_traffic_does_not_wake_the_responder() -> Result<()> {
     ask(255)?;
     wait::until_true(SOON, "the next answer", || Ok(asked(&segment, VIP6)? == 2))?;
     assert_eq!(all(&segment), before + 2);
-    segment.end()
-}
-
-/// While the program computes and leaves its runtime no time at all, questions are answered: layer 2 has a thread of its
-/// own.
-#[test]
-fn no_answer_waits_for_what_else_is_computed() -> Result<()> {
-    let warden = Warden::start()?;
-    let (node, client) = (Net::create(&warden, "node")?, Net::create(&warden, "client")?);
-    node.cable("eth0", &["192.0.2.2/24"], &client, "eth0", &["192.0.2.9/24"])?;
-    let (end, computed) = std::sync::mpsc::channel::<()>();
-    let (sender, on_duty) = watch::channel(duty(&[(VIP, Interfaces::All)])?);
-    let net = File::open(node.path())?;
-    let speaker = std::thread::spawn(move || {
-        setns(net, CloneFlags::CLONE_NEWNET)?;
-        let sockets = Sockets::open()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let (links, _follow) = observe().await?;
-            let work = async {
-                computed.recv().ok();
-                Ok(())
-            };
-            tokio::select! {
-                biased;
-                end = drive_apart(sockets, on_duty, links, Arc::default(), unheard()) => end,
-                end = work => end,
-            }
-        })
-    });
-    let mut segment = Segment {
-        duty: Some(sender),
-        speaker: Some(speaker),
-        counters: Arc::default(),
-        node,
-        client,
-        warden,
-    };
-    let mac = segment.node.mac("eth0")?;
-    wait::until_true(SOON, "an answer", || Ok(segment.arping("eth0", &[], VIP)? == [mac.clone()]))?;
-    drop(end);
     segment.end()
 }
 

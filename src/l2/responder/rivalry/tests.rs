@@ -415,12 +415,9 @@ fn a_heal_after_a_long_time_is_noticed_when_somebody_asks() {
         segment.want(1, 2);
         segment.pass(700_000 * MS);
         // long after one of its own questions, and long before the next
-        let asked = |segment: &Segment| segment.sent.iter().filter(questions).count();
-        let so_far = asked(&segment);
-        while asked(&segment) == so_far {
-            segment.pass(10 * MS);
-        }
-        segment.pass(100 * MS);
+        let last = segment.sent.iter().rfind(questions).unwrap().at;
+        let rest = last + 1100 * MS - segment.now;
+        segment.pass(rest);
         segment.cut = false;
         assert_eq!(segment.answer(ip), [0, 1], "nobody has asked");
         segment.ask(ip);
@@ -445,11 +442,9 @@ fn however_much_it_is_the_first_word_ends_it() {
         assert!(segment.answer(vip(n)).is_empty(), "address {n}");
     }
     // nor is any of it announced in the time that it takes
-    let said = segment.sent.len();
     let node = &mut segment.nodes[1];
     assert!(node.next_deadline().is_some_and(|at| at <= now), "there is something to do");
     assert!(node.due(now).is_empty());
-    assert_eq!(said, segment.sent.len());
     assert!(node.questions(now).is_empty());
     assert_eq!(node.schedule.places().count(), vips - 1 - QUESTIONS);
     // another pass, or other nodes, find it done
