@@ -1,7 +1,12 @@
 //! Three real speakers that gossip over UDP: who dies, who leaves and who has another key, judged by what is announced
 //! on the flat segment.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use ferrolb_e2e::{
@@ -55,7 +60,7 @@ impl Three {
         let mut three = Self { manifests, _controller: controller, speakers: BTreeMap::new(), fabric };
         let key = three.key("ours")?;
         for name in three.names() {
-            three.start_speaker(&name, &key)?;
+            three.start_speaker(&name, Some(&key))?;
         }
         Ok(three)
     }
@@ -71,19 +76,20 @@ impl Three {
         Ok(dir)
     }
 
-    /// Starts a speaker among the three, and waits until it sees the others.
-    fn start_speaker(&mut self, name: &str, key: &PathBuf) -> Result<()> {
+    /// Starts a speaker among the three, with this key or without one.
+    fn start_speaker(&mut self, name: &str, key: Option<&Path>) -> Result<()> {
         let node = self.fabric.node(name)?;
         let members: Vec<String> =
             self.fabric.nodes.iter().map(|node| Segment::Lan.v4(node.host()).to_string()).collect();
         let log = self.fabric.warden.make_dir(name)?.join("speaker.log");
         let speaker = product(&self.manifests, "speaker", &node.net)?
             .args(["--node-name", name, "--frr-vty-dir", "", "--members", &members.join(",")])
-            .arg("--ml-secret-key-path")
-            .arg(key)
-            .log(log)
-            .start(&self.fabric.warden)?;
-        self.speakers.insert(name.to_owned(), speaker);
+            .log(log);
+        let speaker = match key {
+            Some(key) => speaker.arg("--ml-secret-key-path").arg(key),
+            None => speaker,
+        };
+        self.speakers.insert(name.to_owned(), speaker.start(&self.fabric.warden)?);
         Ok(())
     }
 
@@ -97,6 +103,13 @@ impl Three {
             .with_context(|| self.logs())?;
         }
         Ok(())
+    }
+
+    /// How many datagrams a speaker has refused.
+    fn refused(&self, name: &str) -> Result<u64> {
+        let metrics = self.metrics(name)?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("ferrolb_members_refused_total "));
+        Ok(count.context("no count")?.parse()?)
     }
 
     fn metrics(&self, name: &str) -> Result<String> {
@@ -179,7 +192,7 @@ fn a_speaker_that_is_killed_is_missed_at_once() -> Result<()> {
         }
         // it comes back, and gets what is its own
         let back = wait::since_epoch()?;
-        three.start_speaker(&first, &key)?;
+        three.start_speaker(&first, Some(&key))?;
         let node = three.fabric.node(&first)?;
         for ip in &addresses {
             three.announced(&wire, *ip, node, back)?;
@@ -190,23 +203,30 @@ fn a_speaker_that_is_killed_is_missed_at_once() -> Result<()> {
     Ok(())
 }
 
+/// Neither side takes the other in, and each counts what it refuses.
 #[test]
-fn who_has_another_key_is_no_member_and_is_counted() -> Result<()> {
+fn who_has_another_key_or_none_is_no_member_and_is_counted() -> Result<()> {
     let mut three = Three::start()?;
     three.see(&three.names(), 2)?;
-    three.speakers.remove("n3").context("no speaker")?.kill()?;
-    let key = three.key("theirs")?;
-    three.start_speaker("n3", &key)?;
-    three.see(&["n1".into(), "n2".into()], 1)?;
-    for name in three.names() {
-        wait::until_true(DEADLINE, &format!("{name} to count what it refused"), || {
-            let metrics = three.metrics(&name)?;
-            let refused =
-                metrics.lines().find_map(|line| line.strip_prefix("ferrolb_members_refused_total "));
-            Ok(refused.context("no count")?.parse::<u64>()? > 0)
-        })?;
+    let theirs = three.key("theirs")?;
+    for key in [Some(theirs.as_path()), None] {
+        three.speakers.remove("n3").context("no speaker")?.kill()?;
+        let mut before = BTreeMap::new();
+        for name in ["n1", "n2"] {
+            before.insert(name.to_owned(), three.refused(name)?);
+        }
+        three.start_speaker("n3", key)?;
+        three.see(&["n1".into(), "n2".into()], 1)?;
+        for name in three.names() {
+            let before = before.get(&name).copied().unwrap_or_default();
+            wait::until_true(DEADLINE, &format!("{name} to count what it refused"), || {
+                Ok(three.refused(&name)? > before)
+            })
+            .with_context(|| three.logs())?;
+        }
+        three.see(&["n3".into()], 0)?;
     }
-    three.see(&["n3".into()], 0)
+    Ok(())
 }
 
 /// What became of a client's questions, 100 a second. Counted, not paired: on a busy machine an answer may come after the
@@ -297,7 +317,7 @@ fn a_speaker_that_ends_hands_over_without_a_gap() -> Result<()> {
 
     let back = wait::since_epoch()?;
     let wire = three.wire()?;
-    three.start_speaker(&first, &key)?;
+    three.start_speaker(&first, Some(&key))?;
     let asked = ask_all_the_while(&three, ip, || {
         three.announced(&wire, ip, three.fabric.node(&first)?, back).map(drop)
     })?;
