@@ -116,18 +116,20 @@ fn hear(world: &World, wanted: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until each node's FRR logs so much.
+/// Waits until each node's bgpd and bfdd log so much. The other daemons learn a level when they start.
 fn logged(world: &World, level: &str, debug: bool) -> Result<()> {
     for node in world.lab.names() {
-        wait::until_true(DEADLINE, &format!("the log of {node}'s FRR at {level}"), || {
-            let text = world.lab.frr(&node)?.vtysh("show running-config")?;
-            let shown = text.lines().find_map(|line| line.strip_prefix("log stdout")).map(str::trim);
-            // FRR leaves that level out
-            let shown = shown.map(|shown| if shown.is_empty() { "debugging" } else { shown });
-            ensure!(shown == Some(level), "{text}");
-            Ok(text.lines().any(|line| line.starts_with("debug bgp updates")) == debug)
-        })
-        .with_context(|| world.lab.logs())?;
+        for (daemon, line) in [("bgpd", "debug bgp updates"), ("bfdd", "debug bfd peer")] {
+            wait::until_true(DEADLINE, &format!("the log of {node}'s {daemon} at {level}"), || {
+                let text = world.lab.frr(&node)?.vtysh(&format!("show running-config {daemon}"))?;
+                let shown = text.lines().find_map(|line| line.strip_prefix("log stdout")).map(str::trim);
+                // FRR leaves that level out
+                let shown = shown.map(|shown| if shown.is_empty() { "debugging" } else { shown });
+                ensure!(shown == Some(level), "{text}");
+                Ok(text.lines().any(|there| there.starts_with(line)) == debug)
+            })
+            .with_context(|| world.lab.logs())?;
+        }
     }
     Ok(())
 }
