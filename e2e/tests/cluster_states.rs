@@ -31,6 +31,16 @@ fn start(extent: Extent, nodes: u8) -> Result<(tor::FrrTor, Cluster)> {
     Ok((tor, cluster))
 }
 
+/// Deletes these CRDs, and waits until they are gone: an API server that finds no end of their objects at once looks
+/// again after a minute.
+fn delete(cluster: &Cluster, crds: &[&str]) -> Result<()> {
+    cluster.kubectl().run(&[&["delete", "crd", "--wait=false"], crds].concat())?;
+    wait::until_true(DEADLINE, &format!("{crds:?} to be gone"), || {
+        let names = cluster.kubectl().run(&["get", "crd", "-o", "name"])?;
+        Ok(!crds.iter().any(|crd| names.contains(crd)))
+    })
+}
+
 /// Peers, pools, a Service with endpoints.
 fn configure(cluster: &Cluster) -> Result<()> {
     let service = objects::Service::new("web", "routed", cluster.fabric()).yaml(cluster.fabric());
@@ -69,7 +79,7 @@ fn wait_for_all(cluster: &Cluster, node: &str, is: bool) -> Result<()> {
 fn a_kind_without_a_crd_holds_up_nothing_and_is_said_when_its_crd_is_there() -> Result<()> {
     let (_tor, cluster) = start(Extent::ApiOnly, 1)?;
     let missing: Vec<&str> = SAID.into_iter().chain(["frrconfigurations.frrk8s.metallb.io"]).collect();
-    cluster.kubectl().run(&[&["delete", "crd"], &missing[..]].concat())?;
+    delete(&cluster, &missing)?;
     configure(&cluster)?;
     let controller = cluster.start_controller()?;
     let node = cluster.fabric().node("n1")?;
@@ -102,7 +112,7 @@ fn a_kind_without_a_crd_holds_up_nothing_and_is_said_when_its_crd_is_there() -> 
     }
 
     // and once more, with all of it running
-    cluster.kubectl().run(&["delete", "crd", SAID[0]])?;
+    delete(&cluster, &SAID[..1])?;
     speaker.wait_for(DEADLINE, "the log to tell of it again", || {
         Ok((told(&speaker.log_text(), SAID[0]) == 2).then_some(()))
     })?;
