@@ -23,8 +23,9 @@ use serde_json::Value;
 use judge::{Seen, Watch};
 use services::{Held, PENDING};
 
-/// Long enough for anything that either product does at once; MetalLB reloads FRR seconds after a change.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Long enough for anything that either product does at once; MetalLB reloads FRR seconds after a change, and its FRR
+/// calls a router that did not answer again after two minutes.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 
 const CONFIGURATION: &str = include_str!("configuration.yaml");
 
