@@ -5,6 +5,7 @@
 
 pub mod alone;
 mod apart;
+pub(crate) mod clock;
 pub mod excluded;
 pub mod files;
 pub mod frr;

@@ -20,11 +20,10 @@ mod states;
 
 use crate::io::settings::Ineffective;
 use anyhow::Context;
-use std::{future, time::Duration};
+use std::future;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinSet,
-    time::{self, Instant},
 };
 
 /// SIGTERM and SIGINT.
@@ -52,19 +51,6 @@ async fn ended(tasks: &mut JoinSet<anyhow::Result<()>>) -> anyhow::Error {
         Some(Ok(Err(fault))) => fault,
         Some(Err(panic)) => anyhow::Error::new(panic).context("a part of the program panicked"),
     }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => time::sleep_until(deadline).await,
-        None => future::pending().await,
-    }
-}
-
-fn after(pause: Duration) -> Instant {
-    #[expect(clippy::disallowed_methods, reason = "the loops are where time is read")]
-    let now = Instant::now();
-    now + pause
 }
 
 fn say_ineffective(settings: &[Ineffective]) {

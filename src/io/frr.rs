@@ -16,15 +16,12 @@ pub use file::write;
 pub use look::{Meant, Seen, Told, look, running_config};
 pub use vty::{Answer, Vty};
 
+use super::clock::now;
 use crate::frr::{Daemon, Model, Step, Subject, delta, read};
 use anyhow::Result;
 use link::{Link, News};
 use raw::Raw;
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     time::{MissedTickBehavior, interval, timeout},
@@ -235,9 +232,14 @@ impl Driver {
 
     /// Reads the daemons back where a refused line left doubts.
     async fn doubt(&mut self) {
-        if !std::mem::take(&mut self.doubtful) {
-            return;
+        if self.doubtful {
+            self.relearn().await;
         }
+    }
+
+    /// Reads the daemons back.
+    async fn relearn(&mut self) {
+        self.doubtful = false;
         for daemon in [Daemon::Bgp, Daemon::Bfd] {
             match self.link(daemon).running_config().await {
                 Ok(Some(text)) => self.know(daemon, read(&text).model),
@@ -284,8 +286,7 @@ impl Driver {
             // What they had taken from us nobody wants gone any more. What others have added stays.
             self.usual.retain(|line| !wanted.raw.is_empty() && line.starts_with("no "));
             self.raw.lose();
-            self.doubtful = true;
-            self.doubt().await;
+            self.relearn().await;
         }
         let mut steps = delta(&self.known, wanted);
         if shed > 0 {
@@ -388,9 +389,4 @@ impl Driver {
 /// Whether lines of others may go with what this line takes away: those of a neighbour, or of a route-map.
 fn takes_along(line: &str) -> bool {
     line.starts_with("no ") && !line.starts_with("no network ")
-}
-
-#[expect(clippy::disallowed_methods, reason = "io measures")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -12,6 +12,7 @@ pub use counters::{Counters, Counts, Totals};
 
 use super::{
     apart::apart,
+    clock::{now, until},
     socket::{Groups, Packets, Ready},
 };
 use crate::{
@@ -23,7 +24,6 @@ use std::{
     future,
     net::{IpAddr, Ipv6Addr},
     sync::Arc,
-    time::Instant,
 };
 use telling::Telling;
 use tokio::sync::watch;
@@ -280,16 +280,4 @@ impl<'a> Driver<'a> {
             }
         }
     }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-        None => future::pending().await,
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the responder")]
-fn now() -> Instant {
-    Instant::now()
 }

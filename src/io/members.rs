@@ -35,7 +35,7 @@ pub use key::Key;
 pub use pace::Pace;
 pub use peers::Peers;
 
-use super::apart::apart;
+use super::{apart::apart, clock::now};
 use crate::names::NodeName;
 use anyhow::Context;
 use gossip::Gossip;
@@ -48,7 +48,7 @@ use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 use strangers::Strangers;
 use tokio::{net::UdpSocket as Socket, sync::watch};
@@ -142,18 +142,6 @@ fn addr_seed(addr: SocketAddr, clock: u128) -> u64 {
     let text = format!("{addr} {clock}");
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the gossip")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 struct Speaker {

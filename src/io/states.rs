@@ -130,13 +130,6 @@ pub(super) fn timestamp() -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The moment when `pause` is over.
-pub(super) fn after(pause: std::time::Duration) -> tokio::time::Instant {
-    #[expect(clippy::disallowed_methods, reason = "io waits")]
-    let now = tokio::time::Instant::now();
-    now + pause
-}
-
 /// A problem in MetalLB's words, where somebody compares them, and in ours elsewhere.
 fn words(problem: &Problem) -> String {
     let what = &problem.what;

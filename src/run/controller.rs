@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     io::{
+        clock,
         k8s::secret::Place,
         metrics::{Metrics, Of},
         observe::{Change, Observed, Role},
@@ -70,7 +71,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
         let event = tokio::select! {
             Some(change) = changes.recv() => Event::Changed(change),
             Some(wrote) = wrote.recv() => Event::Wrote(wrote),
-            () = super::until(retry) => Event::RetryDue,
+            () = clock::until(retry) => Event::RetryDue,
             fault = super::ended(&mut tasks) => Event::Ended(fault),
             () = stop.asked() => Event::Stopped,
         };
@@ -85,7 +86,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
                 news.into_iter().for_each(|event| events.publish(event));
                 if again {
                     let longest = if away { AWAY } else { RETRY.1 };
-                    retry = retry.or_else(|| Some(super::after(pause.min(longest))));
+                    retry = retry.or_else(|| Some(clock::after(pause.min(longest))));
                 } else {
                     pause = RETRY.0;
                 }
@@ -102,7 +103,7 @@ pub async fn run(settings: settings::Controller) -> anyhow::Result<()> {
             allocator.observe(change);
         }
         send_if_new(&missing, serve::waiting_for(&allocator.observed));
-        let start = super::after(Duration::ZERO);
+        let start = clock::after(Duration::ZERO);
         let Some(Effects { statuses: wanted, events: news }) = allocator.decide() else {
             told.again(&allocator.problems);
             continue;

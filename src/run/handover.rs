@@ -128,7 +128,7 @@ impl Handover {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{l2::Claim, net::Mac, run::after};
+    use crate::{io::clock::after, l2::Claim, net::Mac};
 
     fn ip(last: u8) -> IpAddr {
         [192, 0, 2, last].into()

@@ -6,6 +6,9 @@ use crate::{
 };
 use std::{collections::BTreeSet, path::PathBuf};
 
+const FAULT: &str = "object has a problem: if it is not valid, its last valid version counts, or none";
+const REMARK: &str = "object has something without effect: it counts as if that were not there";
+
 /// The problems that were told.
 #[derive(Debug)]
 pub(super) struct Told {
@@ -47,21 +50,14 @@ impl Told {
             return if same { self.again(problems) } else { self.write(problems) };
         }
         let now: BTreeSet<Problem> = problems.iter().cloned().collect();
-        for problem in now.difference(&self.problems) {
+        let remarks: BTreeSet<Problem> = problems.remarks().cloned().collect();
+        let new = now.difference(&self.problems).map(|problem| (problem, FAULT));
+        for (problem, what) in new.chain(remarks.difference(&self.remarks).map(|remark| (remark, REMARK))) {
             tracing::warn!(
                 object = %problem.object,
                 field = problem.field,
                 problem = problem.what,
-                "object has a problem: if it is not valid, its last valid version counts, or none"
-            );
-        }
-        let remarks: BTreeSet<Problem> = problems.remarks().cloned().collect();
-        for remark in remarks.difference(&self.remarks) {
-            tracing::warn!(
-                object = %remark.object,
-                field = remark.field,
-                problem = remark.what,
-                "object has something without effect: it counts as if that were not there"
+                "{what}"
             );
         }
         for problem in self.problems.difference(&now).chain(self.remarks.difference(&remarks)) {

@@ -15,6 +15,7 @@ use crate::{
     api::FRRConfiguration,
     frr::{Elsewhere, Model},
     io::{
+        clock,
         excluded::Excluded,
         frr::{self, Report},
         k8s,
@@ -167,7 +168,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             }
             Event::Drained => {}
             Event::HandedOver => {
-                handover.pass(super::after(Duration::ZERO));
+                handover.pass(clock::after(Duration::ZERO));
                 send_if_new(&on_duty, handover.desired());
             }
             Event::Ended(fault) => return Err(fault),
@@ -186,7 +187,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
             let leave = departure.follow(announcer.drains());
             announcer.leave(leave);
         }
-        let start = super::after(Duration::ZERO);
+        let start = clock::after(Duration::ZERO);
         if let Some(Desired { l2, rivals, frr, object }) = announcer.decide() {
             tracing::debug!(us = start.elapsed().as_micros(), "decided");
             handover.follow(start, l2, rivals, |lost| announcer.moved(lost));

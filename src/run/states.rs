@@ -6,7 +6,7 @@ use crate::{
     config::Problems,
     frr::show::{Peering, Summary},
     io::{
-        files,
+        clock, files,
         frr::{self, Meant, Seen, Told},
         k8s::states::{self as objects, Writer},
         metrics::{Announced, Metrics, PoolUse, Shown},
@@ -262,9 +262,9 @@ async fn say(
     let mut number = 0u64;
     // whether what is said of Services may not be so any more
     let mut doubtful = true;
-    let mut config = Running { of: None, due: super::after(Duration::ZERO), text: "".into() };
+    let mut config = Running { of: None, due: clock::after(Duration::ZERO), text: "".into() };
     let frr = vty_dir.is_some();
-    let mut exact = super::after(Duration::ZERO);
+    let mut exact = clock::after(Duration::ZERO);
     loop {
         let now = seen.borrow_and_update().clone();
         let means = meaning.borrow_and_update().clone();
@@ -290,7 +290,7 @@ async fn say(
                     doubtful = false;
                     super::serve::send_if_new(&saying.services, Some(Arc::new(services)));
                 }
-                let now = super::after(Duration::ZERO);
+                let now = clock::after(Duration::ZERO);
                 let exactly = now >= exact;
                 if exactly {
                     exact = now + EXACT_PACE;
@@ -471,7 +471,7 @@ struct Running {
 
 impl Running {
     async fn refresh(&mut self, dir: &Path, applied: u64) {
-        let now = super::after(Duration::ZERO);
+        let now = clock::after(Duration::ZERO);
         if self.of == Some(applied) || now < self.due {
             return;
         }

@@ -51,9 +51,8 @@ impl Driver {
         if !lines.is_empty() {
             self.report(Report::Drift { daemon: Daemon::Bgp, lines }).await;
             // what these lines took from ours
-            self.doubtful = true;
-            self.doubt().await;
             self.raw.lose();
+            self.relearn().await;
             self.apply(wanted).await;
         }
         if wanted.raw.is_empty() {

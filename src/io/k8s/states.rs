@@ -11,7 +11,10 @@ mod kinds;
 pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp, ServiceL2};
 
 use super::{brief, raw::Raw};
-use crate::{io::states::after, names::NodeName};
+use crate::{
+    io::clock::{after, until},
+    names::NodeName,
+};
 use futures_util::StreamExt;
 use home::Home;
 use k8s_openapi::api::core::v1 as core;
@@ -30,7 +33,7 @@ use std::{
 use tokio::{
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 /// Requests of one kind in flight: few, since what is said must not hold up what is done.
@@ -211,13 +214,6 @@ pub async fn run<K: Kind>(client: Client, writer: Writer, mut wanted: Wanted<K>)
                 keeper.dirty.append(&mut keeper.contested);
             }
         }
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

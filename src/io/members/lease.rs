@@ -12,7 +12,10 @@ use super::{
     pace::Pace,
     roll::{Roll, Sign},
 };
-use crate::names::NodeName;
+use crate::{
+    io::clock::{now, until},
+    names::NodeName,
+};
 use anyhow::Context;
 use futures_util::StreamExt;
 use jiff::Timestamp;
@@ -23,12 +26,7 @@ use kube::{
     runtime::watcher::{self, Event, watcher},
 };
 use serde_json::{Value, json};
-use std::{
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::Future, pin::pin, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// What our Leases are known by.
@@ -132,7 +130,7 @@ async fn follow(
         publish(&roll, &setup.counts, &tell);
         let lapse = roll.next();
         let event = tokio::select! {
-            () = super::until(lapse) => {
+            () = until(lapse) => {
                 roll.pass(now());
                 tracing::warn!("our Lease was not renewed of late: what others announce is left to them");
                 continue;
@@ -207,9 +205,4 @@ fn sign(lease: &Lease) -> Option<Sign> {
     let said = lease.metadata.annotations.as_ref().and_then(|all| all.get(FACT));
     let said = said.and_then(|text| serde_json::from_value::<ByteString>(text.as_str().into()).ok());
     Some(Sign { node, renewal, fact: said.and_then(|ByteString(bytes)| Fact::decode(&bytes)) })
-}
-
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the roll")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -3,7 +3,7 @@
 
 use super::Fault;
 use crate::{
-    io::{k8s::brief, states::after},
+    io::{clock::after, k8s::brief},
     names::NodeName,
 };
 use k8s_openapi::api::core::v1::Node;
