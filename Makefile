@@ -35,7 +35,7 @@ test: setup ## everything, in order of power: check, then the lab, then the clus
 	$(MAKE) --no-print-directory check
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --package ferrolb-e2e --no-run
-	$(CARGO) test --package ferrolb-e2e $(addprefix --test ,$(ALONE))
+	$(CARGO) test --package ferrolb-e2e --no-fail-fast $(addprefix --test ,$(ALONE))
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-lab test-install
 
 # The install tier waits for Kubernetes most of its time: the labs have the machine meanwhile.
@@ -45,10 +45,10 @@ ALONE := conflict lab_members lab_takeover
 TESTS := $(basename $(notdir $(wildcard e2e/tests/*.rs) $(patsubst %/main.rs,%,$(wildcard e2e/tests/*/main.rs))))
 
 test-lab:
-	$(CARGO) test --package ferrolb-e2e --lib --bins $(addprefix --test ,$(filter-out $(INSTALL) $(ALONE),$(TESTS)))
+	$(CARGO) test --package ferrolb-e2e --no-fail-fast --lib --bins $(addprefix --test ,$(filter-out $(INSTALL) $(ALONE),$(TESTS)))
 
 test-install:
-	$(CARGO) test --package ferrolb-e2e $(addprefix --test ,$(INSTALL))
+	$(CARGO) test --package ferrolb-e2e --no-fail-fast $(addprefix --test ,$(INSTALL))
 
 demo: setup build ## a load balancer at work on this machine, in namespaces; KEEP=1 leaves it up
 	@target/debug/lab demo $(if $(KEEP),--keep)

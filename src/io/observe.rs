@@ -182,6 +182,13 @@ impl Observed {
         self.waiting.iter().copied()
     }
 
+    /// Whether the configuration objects are to be read anew after this. What excludes each other is decided once all of
+    /// it is there, or who comes first would stand.
+    #[must_use]
+    pub fn is_to_be_parsed(&self, touched: Touched) -> bool {
+        touched.synced || touched.config && self.synced()
+    }
+
     /// Reads the configuration objects anew; where one has a problem, its version in `last` stands.
     pub fn parse(&mut self, last: &Config) -> (Config, Problems) {
         let mark = |service: &Service| service.annotations.get(ALLOCATED_FROM).map(str::to_owned);

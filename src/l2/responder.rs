@@ -37,9 +37,8 @@ pub struct Responder {
     fence: Fence,
     /// Whether those are back whose addresses these are.
     watch: Watch,
-    /// What is left to those that are back, and in the schedule still; since when.
+    /// What is left to those that are back, and in the schedule still.
     yielding: Yielding,
-    yields: Option<Instant>,
     /// No question before this moment.
     quiet: Option<Instant>,
     /// How many addresses need a group on an interface.

@@ -112,8 +112,7 @@ impl Allocator {
     }
 
     fn note(&mut self, touched: Touched) {
-        // What excludes each other is decided once all of it is there, or who comes first would stand.
-        if touched.synced || (touched.config && self.observed.synced()) {
+        if self.observed.is_to_be_parsed(touched) {
             self.refresh();
         }
         self.stale |= touched.any();

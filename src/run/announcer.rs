@@ -134,8 +134,7 @@ impl Announcer {
     /// Takes `change` in.
     pub(super) fn observe(&mut self, change: Change) {
         let touched: Touched = self.observed.apply(change);
-        // What excludes each other is decided once all of it is there, or who comes first would stand.
-        if touched.synced || (touched.config && self.observed.synced()) {
+        if self.observed.is_to_be_parsed(touched) {
             self.refresh();
         }
         self.stale |= touched.any();

@@ -69,11 +69,13 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
     cluster.kubectl().apply(&OBJECTS)?;
     addressed(cluster, true)?;
     announced(cluster, 1)?;
+    said(cluster, true)?;
     // and the same once more: an event that comes again is counted, which is another request than the first
     for (kind, has) in [("ClusterIP", false), ("LoadBalancer", true)] {
         let patch = format!(r#"{{"spec":{{"type":"{kind}"}}}}"#);
         cluster.kubectl().run(&["-n", "default", "patch", "svc", "web", "-p", &patch])?;
         addressed(cluster, has)?;
+        said(cluster, has)?;
     }
     announced(cluster, 2)?;
     for net in [&cluster.fabric().control, &node.net] {
@@ -161,6 +163,18 @@ fn addressed(cluster: &Cluster, has: bool) -> Result<()> {
         let service = cluster.kubectl().get(&["-n", "default", "service", "web"])?;
         Ok(service.pointer("/status/loadBalancer/ingress/0/ip").is_some() == has)
     })
+}
+
+/// Waits until both statuses of the Service are there, or neither: what comes back at once never went, and nobody had to
+/// delete it.
+fn said(cluster: &Cluster, is: bool) -> Result<()> {
+    for kind in ["servicebgpstatuses", "servicel2statuses"] {
+        wait::until_true(DEADLINE, &format!("{kind} of the Service: {is}"), || {
+            let all = cluster.kubectl().get(&["-n", SYSTEM, kind, "-l", "metallb.io/service-name=web"])?;
+            Ok((manifest::list(&all, "/items").count() > 0) == is)
+        })?;
+    }
+    Ok(())
 }
 
 /// Waits until the speaker has told so many times that it announces the Service: the address alone does not say that

@@ -117,10 +117,7 @@ impl Responder {
         let Some(node) = rivals.stations.get(&by).filter(|node| !rivals.live.contains(*node)) else { return };
         let mut ips = self.watch.back(now, place.1, node);
         ips.remove(&place.0);
-        self.yielding.add(node, place.1, by, ips);
-        if !self.yielding.is_empty() {
-            self.yields = self.yields.or(Some(now));
-        }
+        self.yielding.add(now, node, place.1, by, ips);
     }
 
     /// Concedes some of what is left to others: as many as this.
@@ -131,9 +128,6 @@ impl Responder {
                 self.schedule.stop(place);
                 self.fence.presume(now, place, &node, by);
             }
-        }
-        if self.yielding.is_empty() {
-            self.yields = None;
         }
     }
 
@@ -171,7 +165,7 @@ impl Responder {
         self.fence.settle(now);
         self.concede_some(now, QUESTIONS);
         let mut frames = Vec::new();
-        if self.yields.is_some() {
+        if self.yielding.since().is_some() {
             return frames;
         }
         if self.quiet.is_some_and(|quiet| now < quiet) {
@@ -208,8 +202,8 @@ impl Responder {
 
     /// When [`Self::questions`] will next have some, or [`Self::claims`] another answer.
     pub(super) fn next_question(&self) -> Option<Instant> {
-        if self.yields.is_some() {
-            return self.yields;
+        if let Some(since) = self.yielding.since() {
+            return Some(since);
         }
         let next = self.fence.next().into_iter().chain(self.watch.next()).min()?;
         Some(self.quiet.map_or(next, |quiet| next.max(quiet)))
