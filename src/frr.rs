@@ -23,7 +23,7 @@ pub mod show;
 
 pub use build::{Built, Elsewhere, Home, build};
 pub use class::{Class, ClassId};
-pub use delta::{Daemon, Line, Step, Subject, delta};
+pub use delta::{Daemon, Line, Step, Subject, delta, wake};
 pub use extras::{EXTRAS, blame_extras, or_extras};
 pub use merge::{Merged, Sources, Standing, merge};
 pub use range::{Bounds, NotARange, Range};

@@ -8,10 +8,10 @@ mod lists;
 mod policy;
 mod router;
 
-use super::{ClassId, ListName, LogLevel, Model, line};
+use super::{ClassId, ListName, LogLevel, Model, line, show::Peering};
 use crate::{config::Neighbor, names::Word};
 use ipnet::IpNet;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// A daemon of FRR, as far as it is driven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +113,22 @@ pub fn delta(from: &Model, to: &Model) -> Vec<Step> {
     if from.leaving && !to.leaving {
         steps.push(Step::plain(vec![format!("no {}", line::LEAVING)], &Subject::Node));
     }
+    steps
+}
+
+/// What begins sessions that rest ([`super::show::Progress::Resting`]): BFD is taken away from each, which begins it, and given
+/// back.
+#[must_use]
+pub fn wake(model: &Model, who: &BTreeSet<Peering>) -> Vec<Step> {
+    let mut without = model.clone();
+    for Peering { vrf, neighbor } in who {
+        let session = without.routers.get_mut(vrf).and_then(|router| router.sessions.get_mut(neighbor));
+        if let Some(session) = session {
+            session.bfd = None;
+        }
+    }
+    let mut steps = delta(model, &without);
+    steps.extend(delta(&without, model));
     steps
 }
 

@@ -49,18 +49,19 @@ pub(super) const DEBUG_BFD: [&str; 3] = ["debug bfd network", "debug bfd peer", 
 pub(super) const DEBUG_ZEBRA: [&str; 5] =
     ["debug zebra events", "debug zebra nht", "debug zebra kernel", "debug zebra rib", "debug zebra nexthop"];
 
-/// An option of a session.
+/// An option of a session, in the order of their lines. BFD comes after all that says where it looks: FRR 10 lets a
+/// session rest whose BFD it had begun with the next hop before it heard of more hops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Setting {
     LocalAs,
-    Bfd,
-    BfdProfile,
     Password,
     Port,
     Multihop,
     TtlSecurity,
     SkipConnectedCheck,
     Source,
+    Bfd,
+    BfdProfile,
     Timers,
     ConnectTime,
     GracefulRestart,
@@ -80,6 +81,11 @@ pub(super) fn remote_as(neighbor: &Neighbor, remote_as: RemoteAs) -> String {
     }
 }
 
+impl Setting {
+    /// Those that say where BFD looks for the neighbour.
+    pub(super) const AIM: [Self; 3] = [Self::Multihop, Self::TtlSecurity, Self::Source];
+}
+
 /// The options that `session` has.
 pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Setting, String> {
     let name = name(neighbor);
@@ -93,14 +99,14 @@ pub(super) fn options(neighbor: &Neighbor, session: &Session) -> BTreeMap<Settin
     let flag = |option, set: bool, text: &str| some(option, set.then(|| text.to_owned()));
     let options = [
         some(Setting::LocalAs, local_as.map(|asn| format!("local-as {asn} no-prepend replace-as"))),
-        flag(Setting::Bfd, bfd.is_some(), "bfd"),
-        some(Setting::BfdProfile, bfd.as_ref().map(|profile| format!("bfd profile {profile}"))),
         some(Setting::Password, password.as_ref().map(|p| format!("password {}", p.as_str()))),
         some(Setting::Port, port.map(|port| format!("port {port}"))),
         flag(Setting::Multihop, session.multihop, "ebgp-multihop"),
         some(Setting::TtlSecurity, session.ttl_security.map(|hops| format!("ttl-security hops {hops}"))),
         flag(Setting::SkipConnectedCheck, session.skip_connected_check, "disable-connected-check"),
         some(Setting::Source, source.as_ref().map(|source| format!("update-source {source}"))),
+        flag(Setting::Bfd, bfd.is_some(), "bfd"),
+        some(Setting::BfdProfile, bfd.as_ref().map(|profile| format!("bfd profile {profile}"))),
         some(Setting::Timers, timers.map(|t| format!("timers {} {}", t.keepalive, t.hold))),
         some(Setting::ConnectTime, connect_time.map(|s| format!("timers connect {s}"))),
         flag(Setting::GracefulRestart, restart.is_some(), restart.unwrap_or_default()),

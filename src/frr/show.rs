@@ -86,6 +86,18 @@ pub struct Messages {
     pub received: u64,
 }
 
+/// How far a session is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// On its way, or waiting for something else than BFD.
+    #[default]
+    Begun,
+    /// Down while BFD is, and nothing but BFD will begin it again: FRR 10 runs no timer for it then.
+    Resting,
+    /// Routes flow.
+    Established,
+}
+
 /// A session at length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Details {
@@ -93,6 +105,8 @@ pub struct Details {
     pub reason: String,
     /// What bgpd knows of its BFD session: `Up`, `Down`; `None` without one.
     pub bfd: Option<String>,
+    /// How far it is.
+    pub progress: Progress,
     /// Prefixes that the peer was told.
     pub announced: u64,
     /// Prefixes that were taken from the peer.
@@ -189,9 +203,18 @@ fn detail(peer: &Value) -> Details {
     };
     let none = Value::Null;
     let stats = peer.get("messageStats").unwrap_or(&none);
+    let bfd = peer.get("peerBfdInfo").map(|bfd| string(bfd, "status"));
+    let timers = ["nextStartTimerDueInMsecs", "nextConnectTimerDueInMsecs"];
+    let waits = bfd.as_deref() == Some("Down") && timers.iter().all(|timer| peer.get(timer).is_none());
+    let progress = match string(peer, "bgpState").as_str() {
+        Summary::ESTABLISHED => Progress::Established,
+        "Idle" if waits => Progress::Resting,
+        _ => Progress::Begun,
+    };
     Details {
         reason,
-        bfd: peer.get("peerBfdInfo").map(|bfd| string(bfd, "status")),
+        bfd,
+        progress,
         announced: sum("sentPrefixCounter"),
         accepted: sum("acceptedPrefixCounter"),
         messages: Messages {
@@ -337,6 +360,21 @@ mod tests {
             assert_eq!(unnumbered.bfd, None, "{version}");
             assert_eq!(all[&at(None, "fd20::2")].reason, "Waiting for peer OPEN", "{version}");
         }
+    }
+
+    /// Captured of FRR 10.3 beside a router that forgot its BFD: no timer runs, and BFD is down.
+    #[test]
+    fn who_rests() {
+        let progress = |state: &str, bfd: &str, more: &str| {
+            let peer = format!(r#""bgpState":"{state}","peerBfdInfo":{{"status":"{bfd}"}}{more}"#);
+            let text = format!(r#"{{"default":{{"vrfId":0,"172.31.1.32":{{{peer}}}}}}}"#);
+            details(&text).unwrap()[&at(None, "172.31.1.32")].progress
+        };
+        assert_eq!(progress("Idle", "Down", r#","connectRetryTimer":1"#), Progress::Resting);
+        assert_eq!(progress("Idle", "Down", r#","nextStartTimerDueInMsecs":900"#), Progress::Begun);
+        assert_eq!(progress("Idle", "Unknown", ""), Progress::Begun);
+        assert_eq!(progress("Active", "Down", ""), Progress::Begun);
+        assert_eq!(progress("Established", "Down", ""), Progress::Established);
     }
 
     #[test]

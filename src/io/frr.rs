@@ -10,6 +10,7 @@ mod file;
 mod link;
 mod look;
 mod raw;
+mod rest;
 mod vty;
 
 pub use file::write;
@@ -17,10 +18,11 @@ pub use look::{Meant, Seen, Told, look, running_config};
 pub use vty::{Answer, Vty};
 
 use super::clock::now;
-use crate::frr::{Daemon, Model, Step, Subject, delta, read};
+use crate::frr::{Daemon, Model, Step, Subject, delta, read, show::Peering};
 use anyhow::Result;
 use link::{Link, News};
 use raw::Raw;
+use rest::Resting;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
@@ -92,6 +94,11 @@ pub enum Report {
         /// What the daemon said.
         answer: String,
     },
+    /// A session that waited for BFD, and BFD for it, was begun without. Told once until it is established.
+    Woken {
+        /// The session.
+        who: Peering,
+    },
     /// `frr.conf` could not be written; FRR would start from an older one.
     Unwritten {
         /// Why.
@@ -130,11 +137,14 @@ pub async fn drive(
         known: Model::default(),
         doubtful: false,
         usual: Vec::new(),
+        resting: Resting::default(),
         raw: Raw::new(paths.vty_dir.clone(), &std::fs::read_to_string(&paths.conf).unwrap_or_default()),
         reports,
     };
-    let mut look = interval(PERIOD);
-    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let [mut look, mut wake] = [PERIOD, rest::PACE].map(interval);
+    for pace in [&mut look, &mut wake] {
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
         let wanted = desired.borrow_and_update().clone();
         let mut found = false;
@@ -164,6 +174,11 @@ pub async fn drive(
                     driver.look(&wanted).await;
                 }
             }
+            _ = wake.tick(), if wanted.as_deref().is_some_and(rest::watches) => {
+                if let Some(wanted) = wanted {
+                    driver.wake(&wanted).await;
+                }
+            }
         }
     }
     drop(done);
@@ -188,6 +203,8 @@ struct Driver {
     doubtful: bool,
     /// What the daemons lack of what is wanted, since they refused it or a raw line took its place.
     usual: Vec<String>,
+    /// Sessions that wait for BFD.
+    resting: Resting,
     /// Lines of users that no model has room for.
     raw: Raw,
     reports: mpsc::Sender<Report>,

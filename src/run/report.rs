@@ -153,6 +153,13 @@ pub(super) fn tell_frr(report: &Report) {
         Report::Remarked { line, answer } => {
             tracing::warn!(line = mask(line), answer = mask(answer), "FRR remarked on a line");
         }
+        Report::Woken { who } => {
+            tracing::info!(
+                peer = %who,
+                vrf = who.vrf_name(),
+                "BGP and BFD of this peer waited for each other: BGP begins without BFD"
+            );
+        }
         Report::Unwritten { error } => {
             tracing::error!(
                 fault = format!("{error:#}"),

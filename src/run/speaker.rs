@@ -150,6 +150,7 @@ pub async fn run(settings: settings::Speaker, sockets: anyhow::Result<Sockets>) 
                     Report::Remarked { .. } | Report::Unwritten { .. } | Report::Unrepaired { .. } => {
                         metrics.update_errors.inc();
                     }
+                    Report::Woken { .. } => {}
                 }
             }
             Event::Links => announcer.links(&links.borrow_and_update()),

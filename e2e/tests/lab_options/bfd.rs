@@ -188,7 +188,7 @@ fn node_has(world: &World) -> impl Fn(&str) -> Result<()> + '_ {
 }
 
 /// Waits until every node's BFD with a peer is so.
-fn node_is<'a>(world: &'a World, status: &'a str) -> impl Fn(&str) -> Result<()> + 'a {
+pub(crate) fn node_is<'a>(world: &'a World, status: &'a str) -> impl Fn(&str) -> Result<()> + 'a {
     move |peer| {
         let at = world.address(peer)?;
         for node in world.lab.names() {

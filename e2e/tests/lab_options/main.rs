@@ -9,6 +9,7 @@ mod eligible;
 mod flags;
 mod injection;
 mod peers;
+mod rest;
 mod restart;
 mod secrets;
 mod sessions;

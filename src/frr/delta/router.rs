@@ -3,7 +3,11 @@
 use super::{Daemon, Line, Step, Subject};
 use crate::{
     config::Neighbor,
-    frr::{Model, Router, Session, line, policy_name},
+    frr::{
+        Model, Router, Session,
+        line::{self, Setting},
+        policy_name,
+    },
     names::Word,
     net::Family,
 };
@@ -123,21 +127,12 @@ impl At<'_> {
             }
             let had = had.map(|had| line::options(neighbor, had)).unwrap_or_default();
             let options = line::options(neighbor, session);
-            // the other way round: a BFD profile goes before BFD
-            for (_, text) in had.iter().rev().filter(|(setting, _)| !options.contains_key(setting)) {
-                lines.push(self.about(neighbor, format!("no {text}")));
-            }
-            // FRR 10 lets a session rest that BFD has ended, also when BFD is taken away from it; the line of the connect
-            // time, which every session that is wanted has, wakes it
-            let unwatched =
-                [&had, &options].map(|all| all.contains_key(&line::Setting::Bfd)) == [true, false];
-            let set = |setting, text| {
-                had.get(setting) != Some(text) || unwatched && *setting == line::Setting::ConnectTime
-            };
-            for (setting, text) in options.iter().filter(|(setting, text)| set(setting, text)) {
-                let line = self.about(neighbor, text.clone());
+            let (lost, new) = differences(&had, &options);
+            lines.extend(lost.into_iter().map(|text| self.about(neighbor, text)));
+            for (setting, text) in new {
+                let line = self.about(neighbor, text);
                 match setting {
-                    line::Setting::ConnectTime => late.push(line),
+                    Setting::ConnectTime => late.push(line),
                     _ => lines.push(line),
                 }
             }
@@ -206,6 +201,29 @@ impl At<'_> {
     fn about(&self, neighbor: &Neighbor, text: String) -> Line {
         Line { text, subject: Subject::Neighbor(self.vrf.clone(), neighbor.clone()) }
     }
+}
+
+/// What takes the options away that are not wanted so any more, and the lines of the new ones.
+///
+/// FRR lets BFD go on where it looked first when a neighbour is to be found elsewhere: it begins anew then. And FRR 10
+/// lets a session rest that BFD has ended, also when BFD is taken away from it; the line of the connect time, which
+/// every session that is wanted has, wakes it.
+fn differences(
+    had: &BTreeMap<Setting, String>,
+    wanted: &BTreeMap<Setting, String>,
+) -> (Vec<String>, Vec<(Setting, String)>) {
+    let elsewhere = [had, wanted].iter().all(|all| all.contains_key(&Setting::Bfd))
+        && Setting::AIM.iter().any(|setting| had.get(setting) != wanted.get(setting));
+    let anew = |setting: &Setting| elsewhere && matches!(setting, Setting::Bfd | Setting::BfdProfile);
+    let gone = |setting: &Setting| !wanted.contains_key(setting) || anew(setting);
+    let unwatched = had.contains_key(&Setting::Bfd) && gone(&Setting::Bfd);
+    let set = |setting: &Setting, text| {
+        had.get(setting) != Some(text) || anew(setting) || unwatched && *setting == Setting::ConnectTime
+    };
+    // the other way round: a BFD profile goes before BFD
+    let lost = had.iter().rev().filter(|(setting, _)| gone(setting)).map(|(_, text)| format!("no {text}"));
+    let new = wanted.iter().filter(|(setting, text)| set(setting, text));
+    (lost.collect(), new.map(|(setting, text)| (*setting, text.clone())).collect())
 }
 
 /// Whether the session can become what is wanted of it; its remote AS cannot change.

@@ -1,6 +1,7 @@
 //! Options of sessions, attributes of routes, the router id, the log level: which lines they are.
 
 use super::*;
+use crate::frr::show::Peering;
 
 /// A password from a Secret that changed, graceful restart, TTL security: lines of that peer and of no other.
 #[test]
@@ -24,6 +25,61 @@ fn a_changed_option_is_a_line_of_its_own_peer() {
     assert_eq!(lines(&plain, &hops(1)), one("ttl-security hops 1"));
     assert_eq!(lines(&hops(1), &hops(2)), one("ttl-security hops 2"));
     assert_eq!(lines(&hops(2), &plain)[1], "no neighbor 192.0.2.1 ttl-security hops 2");
+}
+
+/// The same with BFD everywhere.
+fn watched(mut model: Model) -> Model {
+    for session in model.routers.values_mut().flat_map(|router| router.sessions.values_mut()) {
+        session.bfd = Some(Word::new("fast").unwrap());
+    }
+    model
+}
+
+/// BFD looks where the lines before its own say, and begins anew when those change: FRR 10 lets a session rest whose
+/// BFD it has begun elsewhere.
+#[test]
+fn bfd_begins_where_the_neighbour_is() {
+    let with = |change: &dyn Fn(&mut Peer)| {
+        let mut peers = two_peers();
+        change(&mut peers[0].1);
+        watched(model(&plan(&peers, |_| hosts(3))))
+    };
+    let far = |peer: &mut Peer| peer.ebgp_multihop = true;
+    let line = |text: &str| format!("neighbor 192.0.2.1 {text}");
+    let first = lines(&Model::default(), &with(&far));
+    let place = |text: &str| first.iter().position(|have| *have == line(text)).unwrap();
+    assert!(place("ebgp-multihop") < place("bfd") && place("bfd") < place("bfd profile fast"));
+    let anew = ["no neighbor 192.0.2.1 bfd profile fast", "no neighbor 192.0.2.1 bfd"];
+    let back = [line("bfd"), line("bfd profile fast")];
+    for (from, to, between) in [
+        (with(&|_| {}), with(&far), line("ebgp-multihop")),
+        (with(&|_| {}), with(&|peer| peer.ttl_security = Some(2)), line("ttl-security hops 2")),
+    ] {
+        let lines = lines(&from, &to);
+        assert_eq!(lines[1..3], anew);
+        assert_eq!(lines[3], between);
+        assert_eq!(lines[4..6], back);
+    }
+    let near = lines(&with(&far), &with(&|_| {}));
+    assert_eq!(near[1..3], anew);
+    assert_eq!(near[3], "no neighbor 192.0.2.1 ebgp-multihop");
+    assert_eq!(near[4..6], back);
+}
+
+/// A session that rests is begun between the end of its BFD and the beginning of it; nobody else hears of it.
+#[test]
+fn a_session_that_rests_is_woken() {
+    let mut peers = two_peers();
+    for (_, peer) in &mut peers {
+        peer.connect_time = Some(7);
+    }
+    let model = watched(model(&plan(&peers, |_| hosts(3))));
+    let neighbor = model.routers[&None].sessions.keys().next().unwrap().clone();
+    let steps = wake(&model, &[Peering { vrf: None, neighbor: neighbor.clone() }].into());
+    let texts: Vec<_> = steps.iter().flat_map(|step| &step.lines).map(|line| line.text.as_str()).collect();
+    let line = |text: &str| format!("neighbor {} {text}", name(&neighbor));
+    let (profile, bfd) = (line("bfd profile fast"), line("bfd"));
+    assert_eq!(texts, [format!("no {profile}"), format!("no {bfd}"), line("timers connect 7"), bfd, profile]);
 }
 
 /// `debugging` is more than a level: each daemon is told what to tell, and to be quiet again after it.
