@@ -35,7 +35,7 @@ test: setup ## everything, in order of power: check, then the lab, then the clus
 	$(MAKE) --no-print-directory check
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --package ferrolb-e2e --no-run
-	$(CARGO) test --package ferrolb-e2e --no-fail-fast $(addprefix --test ,$(ALONE))
+	$(CARGO) test --package ferrolb-e2e --no-fail-fast $(addprefix --test ,$(ALONE)) -- --test-threads=1
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync test-lab test-install
 
 # The install tier waits for Kubernetes most of its time: the labs have the machine meanwhile.

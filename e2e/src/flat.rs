@@ -4,13 +4,22 @@
 //! The segment is two switches with a trunk between them. At first all are on the near one; a test moves nodes to the
 //! far one, where a second client is, and cuts the trunk.
 
-use std::{collections::BTreeMap, ffi::OsStr, net::IpAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    net::IpAddr,
+    ops::Range,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
 use crate::{
     asking::Asking,
+    calm,
     capture::Capture,
     election,
     fabric::{Fabric, LAN, Node, Segment},
@@ -87,10 +96,11 @@ impl Flat {
         self.fabric.nodes.iter().map(|node| node.name().to_owned()).collect()
     }
 
-    /// Starts a node's speaker and waits until it is ready.
+    /// Starts a node's speaker and waits until it is ready, and until all speakers that run know each other: who knows
+    /// of fewer elects among fewer.
     ///
     /// # Errors
-    /// When its binary is missing or it does not become ready.
+    /// When its binary is missing, it does not become ready, or somebody does not know somebody.
     pub fn start_speaker(&mut self, name: &str) -> Result<()> {
         self.start_speaker_with(name, &[])
     }
@@ -110,16 +120,35 @@ impl Flat {
         let process = spawn.start(&self.fabric.warden)?;
         lab::ready(&process, &node.net)?;
         self.speakers.insert(name.to_owned(), process);
+        let others = format!("ferrolb_members_others {}", self.speakers.len() - 1);
+        for name in self.speakers.keys() {
+            wait::until_true(lab::DEADLINE, &format!("{others:?} of {name}"), || {
+                Ok(self.metrics(name)?.lines().any(|line| line == others))
+            })
+            .with_context(|| self.logs())?;
+        }
         Ok(())
     }
 
-    /// Kills a node's speaker; gives the time of it, since the epoch.
+    /// The metrics of a node's speaker.
+    ///
+    /// # Errors
+    /// When it has none, or does not answer.
+    pub fn metrics(&self, name: &str) -> Result<String> {
+        let net = &self.fabric.node(name)?.net;
+        wait::until(lab::DEADLINE, &format!("the metrics of {name}"), || {
+            let curl = net.command("curl").args(["--silent", "--fail", "--max-time", "5", "--noproxy", "*"]);
+            curl.arg("http://127.0.0.1:7472/metrics").text().map(Some)
+        })
+    }
+
+    /// Kills a node's speaker; gives the moments before and after it was sent the signal, since the epoch.
     ///
     /// # Errors
     /// When it has none, or it does not end.
-    pub fn kill_speaker(&mut self, name: &str) -> Result<Duration> {
+    pub fn kill_speaker(&mut self, name: &str) -> Result<Range<Duration>> {
         let speaker = self.speakers.remove(name).with_context(|| format!("{name} has no speaker"))?;
-        let at = wait::since_epoch()?;
+        let (at, ()) = calm::act(|| speaker.signal(Signal::SIGKILL))?;
         speaker.kill()?;
         Ok(at)
     }
@@ -193,7 +222,7 @@ impl Flat {
         let (net, host) =
             if far { (&self.fabric.control, FAR_CLIENT) } else { (&self.fabric.client, CLIENT) };
         let capture = Capture::start(&self.fabric.warden, net, LAN, neighbour::FILTER)?;
-        Ok(Watch { _asking: Asking::start(net, host, ips, pause)?, capture })
+        Ok(Watch { _asking: Asking::start(net, host, ips, pause)?, capture, so_far: Mutex::default() })
     }
 
     /// Moves a node to the far switch, or back.
@@ -205,15 +234,13 @@ impl Flat {
         self.fabric.switch.ip(&format!("link set dev {port} master {to}")).map(drop)
     }
 
-    /// Cuts the trunk, or mends it; gives the time just before.
+    /// Cuts the trunk, or mends it; gives the moments before and after, since the epoch.
     ///
     /// # Errors
     /// When `ip` refuses.
-    pub fn trunk(&self, up: bool) -> Result<Duration> {
+    pub fn trunk(&self, up: bool) -> Result<Range<Duration>> {
         let ([near, _], state) = (TRUNK, if up { "up" } else { "down" });
-        let at = wait::since_epoch()?;
-        self.fabric.switch.ip(&format!("link set dev {near} {state}"))?;
-        Ok(at)
+        Ok(calm::act(|| self.fabric.switch.ip(&format!("link set dev {near} {state}")))?.0)
     }
 
     /// The last lines of the speakers, for messages about what did not happen.
@@ -233,6 +260,8 @@ impl Flat {
 pub struct Watch {
     _asking: Asking,
     capture: Capture,
+    /// The frames looked at so far, and the claims in them.
+    so_far: Mutex<(usize, Vec<Claim>)>,
 }
 
 impl Watch {
@@ -241,7 +270,11 @@ impl Watch {
     /// # Errors
     /// When the capture has ended.
     pub fn claims(&self) -> Result<Vec<Claim>> {
-        Ok(claims(&self.capture.frames()?))
+        let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
+        let frames = self.capture.frames_after(so_far.0)?;
+        so_far.0 += frames.len();
+        so_far.1.extend(claims(&frames));
+        Ok(so_far.1.clone())
     }
 
     /// Waits until this station claims `ip` at this time or later; gives when.
@@ -254,17 +287,17 @@ impl Watch {
         })
     }
 
-    /// Waits until for `quiet` this station alone, and it, has claimed `ip`.
+    /// Waits until this station has claimed `ip` for `quiet`, at this time or later, and no other has since.
     ///
     /// # Errors
     /// When others do not stop.
-    pub fn settled(&self, ip: IpAddr, mac: &str, quiet: Duration) -> Result<()> {
+    pub fn settled(&self, ip: IpAddr, mac: &str, since: Duration, quiet: Duration) -> Result<()> {
         wait::until_true(lab::DEADLINE, &format!("{mac} alone to claim {ip}"), || {
-            let since = wait::since_epoch()?.saturating_sub(quiet);
             let claims = self.claims()?;
-            let mut of = claims.iter().filter(|claim| claim.ip == ip && claim.at >= since).peekable();
-            let heard = of.peek().is_some();
-            Ok(heard && of.all(|claim| claim.mac == mac))
+            let of = claims.iter().rev().filter(|claim| claim.ip == ip && claim.at >= since);
+            let mut alone = of.take_while(|claim| claim.mac == mac).map(|claim| claim.at);
+            let (last, first) = (alone.next(), alone.last());
+            Ok(last.zip(first).is_some_and(|(last, first)| last - first >= quiet))
         })
     }
 }

@@ -3,6 +3,7 @@
 //! - [`warden`]: a lab's name and directory, and the process that cleans up after it
 //! - [`netns`]: namespaces and the cables between them; [`fabric`]: all of a lab's, with addresses
 //! - [`process`], [`bins`], [`wait`]: programs, where they are, and waiting for what they do
+//! - [`calm`]: verdicts of milliseconds, and whether the machine ran meanwhile
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`peer`]: routers of every make (FRR 8 and 10, BIRD, GoBGP), configured by the test, with one view of all
 //! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
@@ -19,6 +20,7 @@
 pub mod asking;
 pub mod bench;
 pub mod bins;
+pub mod calm;
 pub mod capture;
 pub mod cluster;
 pub mod demo;

@@ -4,7 +4,6 @@
 //! `arping` and `ndisc6` ask as a user would; the unicast solicitation, which no common tool sends, is made here.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::Range,
     time::Duration,
@@ -47,8 +46,14 @@ pub struct Claim {
     pub answer: bool,
 }
 
-/// Asks once for `ip` on the flat segment and collects the answers that come within `patience` (the whole of it, so
-/// that a second answer is not missed).
+/// How long an answer may take that is to come; a machine that is busy gets this time.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long one is waited for that nobody is to give.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Asks once for `ip` on the flat segment and collects the answers, whether somebody gives one or nobody: those that
+/// come within a second, and then within `patience` (the whole of it, so that a second answer is not missed).
 ///
 /// # Errors
 /// When a tool is missing or the capture fails. No answer is no error: the list is empty.
@@ -60,6 +65,30 @@ pub fn ask(
     patience: Duration,
 ) -> Result<Vec<String>> {
     let capture = Capture::start(warden, client, LAN, FILTER)?;
+    send(&capture, client, ip, how, SILENCE)?;
+    second(&capture, ip, patience)
+}
+
+/// The same where somebody is to answer: however long that takes, the answer is waited for, and only then a second one.
+///
+/// # Errors
+/// As [`ask`], and when nobody answers.
+pub fn answered(
+    warden: &Warden,
+    client: &Net,
+    ip: IpAddr,
+    how: Ask<'_>,
+    patience: Duration,
+) -> Result<Vec<String>> {
+    let capture = Capture::start(warden, client, LAN, FILTER)?;
+    send(&capture, client, ip, how, ANSWER)?;
+    let what = format!("an answer for {ip}, asked of {how:?}");
+    wait::until_true(ANSWER, &what, || Ok(!answers(&capture.frames()?, ip).is_empty()))?;
+    second(&capture, ip, patience)
+}
+
+/// Asks once and waits for an answer, this long at most.
+fn send(capture: &Capture, client: &Net, ip: IpAddr, how: Ask<'_>, limit: Duration) -> Result<()> {
     match (ip, how) {
         (IpAddr::V4(ip), how) => {
             let arping = client.command(&bins::tool("arping")?.to_string_lossy());
@@ -67,17 +96,28 @@ pub fn ask(
                 Ask::All => arping,
                 Ask::Only(mac) => arping.args(["-t", mac]),
             };
-            // its status says whether there was an answer; the capture says how many
-            arping.args(["-i", LAN, "-c", "1", "-C", "1", "-w", "1", &ip.to_string()]).output()?;
+            // `-W` is the time after the only question. Its status says whether there was an answer; the capture says
+            // how many
+            let limit = limit.as_secs().to_string();
+            arping.args(["-i", LAN, "-c", "1", "-C", "1", "-W", &limit, &ip.to_string()]).output()?;
         }
         (IpAddr::V6(ip), Ask::All) => {
             let ndisc6 = client.command(&bins::tool("ndisc6")?.to_string_lossy());
-            ndisc6.args(["-1", "-r", "1", "-w", "1000", &ip.to_string(), LAN]).output()?;
+            let limit = limit.as_millis().to_string();
+            ndisc6.args(["-1", "-r", "1", "-w", &limit, &ip.to_string(), LAN]).output()?;
         }
-        (IpAddr::V6(ip), Ask::Only(mac)) => solicit(client, ip, mac)?,
+        (IpAddr::V6(target), Ask::Only(mac)) => {
+            solicit(client, target, mac)?;
+            // as those programs do
+            wait::until_true(limit, "an answer", || Ok(!answers(&capture.frames()?, ip).is_empty())).ok();
+        }
     }
+    Ok(())
+}
+
+/// No condition says that no second answer comes: this waits for one, and not seeing it is the good case.
+fn second(capture: &Capture, ip: IpAddr, patience: Duration) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    // no condition says that no second answer comes: this waits for one, and not seeing it is the good case
     wait::until_true(patience, "a second answer", || {
         found = answers(&capture.frames()?, ip);
         Ok(found.len() > 1)
@@ -121,21 +161,56 @@ pub fn first(claims: &[Claim], ip: IpAddr, mac: &str, since: Duration) -> Option
     of.next().map(|claim| claim.at)
 }
 
-/// For how long two stations claimed `ip` at once, at this time or later: from when the second of them begins to when
-/// one of them is heard last. There must be no more than one change in that time.
+/// For how long two stations claimed `ip` at once, at this time or later: the length of [`doubling`].
 #[must_use]
 pub fn doubled(claims: &[Claim], ip: IpAddr, since: Duration) -> Duration {
-    let mut times: BTreeMap<&str, (Duration, Duration)> = BTreeMap::new();
+    let time = doubling(claims, ip, since);
+    time.end.saturating_sub(time.start)
+}
+
+/// When two stations claimed `ip` at once for the longest time, at this time or later: from when the second of them
+/// begins to when one of them is heard last. One that for [`HELD`] alone is heard has the address, and what was before
+/// is over; unless somebody who never has it goes on claiming it all the same.
+#[must_use]
+pub fn doubling(claims: &[Claim], ip: IpAddr, since: Duration) -> Range<Duration> {
+    let mut runs: Vec<Run<'_>> = Vec::new();
     for claim in claims.iter().filter(|claim| claim.ip == ip && claim.at >= since) {
-        times.entry(&claim.mac).or_insert((claim.at, claim.at)).1 = claim.at;
-    }
-    let mut most = Duration::ZERO;
-    for (a, one) in &times {
-        for (_, other) in times.iter().filter(|(b, _)| *b > a) {
-            most = most.max(one.1.min(other.1).saturating_sub(one.0.max(other.0)));
+        match runs.last_mut() {
+            Some(run) if run.mac == claim.mac => run.last = claim.at,
+            _ => runs.push(Run { mac: &claim.mac, first: claim.at, last: claim.at }),
         }
     }
-    most
+    let (mut longest, mut began) = (Duration::ZERO..Duration::ZERO, None);
+    for three in runs.windows(3) {
+        let [before, run, after] = three else { continue };
+        if !run.holds() {
+            let time = *began.get_or_insert(run.first)..run.last;
+            if time.end - time.start >= longest.end - longest.start {
+                longest = time;
+            }
+        } else if before.mac != after.mac || before.holds() {
+            began = None;
+        }
+    }
+    longest
+}
+
+/// How long a station must be heard without any other until it counts as the one that has the address. Somebody asks all
+/// the while, several times in this time.
+const HELD: Duration = Duration::from_millis(50);
+
+/// Claims of one station, without one of another between them.
+#[derive(Debug)]
+struct Run<'a> {
+    mac: &'a str,
+    first: Duration,
+    last: Duration,
+}
+
+impl Run<'_> {
+    fn holds(&self) -> bool {
+        self.last - self.first >= HELD
+    }
 }
 
 /// The longest time in this one in which nobody answered for `ip`. Somebody asks all the while, and the time is longer
@@ -284,6 +359,16 @@ mod tests {
         assert_eq!(doubled(&all, ip, Duration::ZERO), Duration::from_millis(3), "from 5 to 8");
         assert_eq!(doubled(&all, ip, Duration::from_millis(9)), Duration::ZERO);
         assert_eq!(doubled(&all, "192.0.2.8".parse().unwrap(), Duration::ZERO), Duration::ZERO);
+        let ms = |list: &[(u64, &str)]| doubled(&claims(list), ip, Duration::ZERO).as_millis();
+        let three = [(1, "a"), (40, "b"), (200, "b"), (205, "c"), (600, "c"), (605, "b"), (900, "b")];
+        assert_eq!(ms(&three), 0, "three have it in turn, one of them twice");
+        let three = [&three[..5], &[(604, "b"), (607, "c"), (609, "b"), (615, "c"), (616, "b")]].concat();
+        assert_eq!(ms(&three), 615 - 604, "not from when the first of the two had it before");
+        let again = [(1, "a"), (90, "a"), (91, "b"), (95, "a"), (1191, "a"), (1192, "b"), (1193, "a")];
+        assert_eq!(ms(&again), 1192 - 91, "it never has it, and says again and again that it has");
+        let on = (0..400).map(|n| (n, if n % 2 == 0 { "a" } else { "b" })).collect::<Vec<_>>();
+        assert_eq!(ms(&on), 398 - 1);
+        assert_eq!(doubling(&claims(&on), ip, Duration::ZERO).start, Duration::from_millis(1));
         let silent = |from, to| silence(&all, ip, Duration::from_millis(from)..Duration::from_millis(to));
         assert_eq!(
             [silent(0, 13), silent(8, 13), silent(9, 30), silent(13, 30)].map(|t| t.as_millis()),

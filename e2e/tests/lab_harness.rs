@@ -7,7 +7,7 @@ use ferrolb_e2e::{
     capture::Capture,
     fabric::{BIRD_ASN, Fabric, LAN, NODE_ASN, Node, Segment, TOR, TOR_ASN},
     frr::{Frr, Listens, Setup, Version},
-    neighbour::{Ask, ask},
+    neighbour::{Ask, answered, ask},
     pod,
     process::Spawn,
     tor::{BirdTor, Family, FrrTor, in_kernel},
@@ -94,7 +94,8 @@ fn instruments() -> Result<()> {
         (Segment::Lan.v6(11).into(), Segment::Lan.v6(50).into()),
     ] {
         for how in [Ask::All, Ask::Only(&mac)] {
-            let answers = ask(&lab.fabric.warden, &lab.fabric.client, ip, how, Duration::from_millis(300))?;
+            let answers =
+                answered(&lab.fabric.warden, &lab.fabric.client, ip, how, Duration::from_millis(300))?;
             assert_eq!(answers, [mac.as_str()], "{ip} {how:?}");
         }
         assert!(

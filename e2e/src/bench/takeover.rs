@@ -141,7 +141,9 @@ impl Bench {
     }
 
     fn settled(&self, watch: &Watch, ips: &[IpAddr], station: &Station) -> Result<()> {
-        ips.iter().try_for_each(|ip| watch.settled(*ip, &station.mac, QUIET)).with_context(|| self.lab.logs())
+        ips.iter()
+            .try_for_each(|ip| watch.settled(*ip, &station.mac, Duration::ZERO, QUIET))
+            .with_context(|| self.lab.logs())
     }
 
     /// Kills the elected node; gives how long the takeover took, and for how long two answered when it came back.
@@ -154,7 +156,7 @@ impl Bench {
             self.lab.fabric.node(&first.name)?.unplug()?;
         }
         let killed = self.lab.kill_speaker(&first.name)?;
-        let at = if with_cable { cable } else { killed };
+        let at = if with_cable { cable } else { killed.start };
         let mut took = Duration::ZERO;
         for ip in ips {
             let taken = watch.claimed(ip, &second.mac, at).with_context(|| self.lab.logs())?;
@@ -184,7 +186,7 @@ impl Bench {
         let healed = self.lab.trunk(true)?;
         self.settled(&near, &ips, &first)?;
         self.settled(&far, &ips, &first)?;
-        let both = most_doubled(&[&near, &far], &ips, healed)?;
+        let both = most_doubled(&[&near, &far], &ips, healed.start)?;
         self.lab.place(&alone.name, false)?;
         self.settled(&near, &ips, &first)?;
         Ok(both)

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use ferrolb_e2e::{
+    calm::{self, Round},
     capture::Capture,
     fabric::LAN,
     flat::{Flat, Watch},
@@ -16,13 +17,10 @@ use ferrolb_e2e::{
     wait,
 };
 
-use crate::{PAUSE, QUIET, TAKEOVER, assert_not_doubled};
+use crate::{PAUSE, QUIET, TAKEOVER, not_doubled};
 
 const COUNT: u8 = 250;
 const BLOCKS: u8 = 4;
-
-/// From the first of them that is announced to the last: they wait for nothing but the processor.
-const ALL: Duration = Duration::from_millis(500);
 
 fn ip(block: u8, number: u8) -> IpAddr {
     Ipv4Addr::new(172, 30, 100 + block, number).into()
@@ -30,6 +28,10 @@ fn ip(block: u8, number: u8) -> IpAddr {
 
 #[test]
 fn a_thousand_addresses_move_at_once() -> Result<()> {
+    calm::rounds(move_at_once)
+}
+
+fn move_at_once(round: &mut Round) -> Result<()> {
     // all on the node that is preferred
     let preferred = "  preferredNodeSelectors:\n  - weight: 10\n    preference:\n      matchLabels: \
                      {kubernetes.io/hostname: n1}\n";
@@ -63,28 +65,35 @@ fn a_thousand_addresses_move_at_once() -> Result<()> {
 
     let at = lab.kill_speaker("n1")?;
     wait::until_true(DEADLINE, "a thousand addresses elsewhere", || {
-        Ok(announced(&|node| node != "n1", at)?.len() == wanted)
+        Ok(announced(&|node| node != "n1", at.start)?.len() == wanted)
     })
     .with_context(|| lab.logs())?;
-    let moved = announced(&|node| node != "n1", at)?;
-    let after = |time: Option<&Duration>| time.copied().unwrap_or_default().saturating_sub(at);
+    let moved = announced(&|node| node != "n1", at.start)?;
+    let after = |time: Option<&Duration>| time.copied().unwrap_or_default().saturating_sub(at.end);
     for name in lab.names() {
-        let by = announced(&|node| node == name, at)?;
+        let by = announced(&|node| node == name, at.start)?;
         let (first, last) = (after(by.values().min()), after(by.values().max()));
         eprintln!(
             "{name} announced {} addresses, the first after {first:?}, the last after {last:?}",
             by.len()
         );
     }
-    let (first, last) = (after(moved.values().min()), after(moved.values().max()));
-    assert!(first < TAKEOVER && last - first < ALL, "the first after {first:?}, the last after {last:?}");
-    // each by one node only
-    let claims = claims(&capture.frames()?);
-    let mut by: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
-    for claim in claims.iter().filter(|claim| claim.at > at + last) {
-        by.entry(claim.ip).or_default().insert(&claim.mac);
-    }
-    assert!(by.values().all(|macs| macs.len() == 1), "{by:?}");
+    // how long it takes from the first to the last is what the machine can do: the bench has the number
+    let first = moved.values().min().context("nothing has moved")?;
+    round.judge("the first of a thousand taken over", at.end..*first, TAKEOVER);
+    // each by one node only, once more too: of the first time there may be one frame left, of two
+    let last = moved.values().max().copied().unwrap_or_default();
+    let mut by: BTreeMap<IpAddr, Vec<String>> = BTreeMap::new();
+    wait::until_true(DEADLINE, "a thousand addresses to be announced once more", || {
+        by.clear();
+        for claim in claims(&capture.frames()?).into_iter().filter(|claim| claim.at > last) {
+            by.entry(claim.ip).or_default().push(claim.mac);
+        }
+        Ok(by.len() == wanted && by.values().all(|macs| macs.len() > 1))
+    })
+    .with_context(|| lab.logs())?;
+    by.retain(|_, macs| macs.iter().any(|mac| macs.first() != Some(mac)));
+    assert!(by.is_empty(), "{by:?}");
     Ok(())
 }
 
@@ -92,6 +101,10 @@ fn a_thousand_addresses_move_at_once() -> Result<()> {
 /// hear each other again no address has two stations for longer than it may, and everybody learns where each is.
 #[test]
 fn a_thousand_addresses_are_in_one_hand_after_a_heal() -> Result<()> {
+    calm::rounds(one_hand_after_a_heal)
+}
+
+fn one_hand_after_a_heal(round: &mut Round) -> Result<()> {
     let lab = Flat::start(3, &["172.30.100.0-172.30.103.255"], "")?;
     let ips: Vec<IpAddr> =
         (0..BLOCKS).flat_map(|block| (0..COUNT).map(move |number| ip(block, number))).collect();
@@ -107,7 +120,8 @@ fn a_thousand_addresses_are_in_one_hand_after_a_heal() -> Result<()> {
     let asked: Vec<IpAddr> =
         of.values().flat_map(|ips| [ips.first(), ips.last()]).flatten().copied().collect();
     let (near, far) = (lab.watch(false, &asked, PAUSE)?, lab.watch(true, &asked, PAUSE)?);
-    let announced = |watch: &Watch, since: Duration, by: &dyn Fn(&IpAddr, &str) -> bool| {
+    // which of them were not announced
+    let missing = |watch: &Watch, ips: &[IpAddr], since: Duration, by: &dyn Fn(&IpAddr, &str) -> bool| {
         let of = watch.claims()?.into_iter().filter(|claim| claim.at >= since && !claim.answer);
         let of: BTreeSet<IpAddr> =
             of.filter(|claim| by(&claim.ip, &claim.mac)).map(|claim| claim.ip).collect();
@@ -116,21 +130,22 @@ fn a_thousand_addresses_are_in_one_hand_after_a_heal() -> Result<()> {
     let right = |ip: &IpAddr, mac: &str| elected.get(ip).is_some_and(|elected| elected == mac);
     lab.serve_many("halves", &ips)?;
     lab.place("n3", true)?;
-    wait::until_true(DEADLINE, "all addresses", || Ok(announced(&near, Duration::ZERO, &right)? == 0))
+    wait::until_true(DEADLINE, "all addresses", || Ok(missing(&near, &ips, Duration::ZERO, &right)? == 0))
         .with_context(|| lab.logs())?;
 
     let n3 = lab.fabric.node("n3")?.net.mac(LAN)?;
-    let at = lab.trunk(false)?;
+    let theirs = of.remove("n3").context("n3 is elected for none")?;
+    let others: Vec<IpAddr> = of.into_values().flatten().collect();
+    let cut = lab.trunk(false)?;
     wait::until_true(DEADLINE, "the far half to have all", || {
-        Ok(announced(&far, at, &|_, mac| mac == n3)? < of.get("n3").map_or(0, Vec::len) + 1)
+        Ok(missing(&far, &others, cut.start, &|_, mac| mac == n3)? == 0)
     })
     .with_context(|| lab.logs())?;
     for ip in &asked {
-        far.settled(*ip, &n3, QUIET).with_context(|| lab.logs())?;
+        far.settled(*ip, &n3, cut.end, QUIET).with_context(|| lab.logs())?;
     }
     wait::until_true(DEADLINE, "the near half to have all", || {
-        let left = announced(&near, at, &|ip, mac| mac != n3 && !right(ip, mac))?;
-        Ok(left + of.get("n3").map_or(0, Vec::len) == ips.len())
+        Ok(missing(&near, &theirs, cut.start, &|_, mac| mac != n3)? == 0)
     })
     .with_context(|| lab.logs())?;
 
@@ -138,13 +153,13 @@ fn a_thousand_addresses_are_in_one_hand_after_a_heal() -> Result<()> {
     for watch in [&near, &far] {
         for ip in &asked {
             let mac = elected.get(ip).context("not elected")?;
-            watch.settled(*ip, mac, QUIET).with_context(|| lab.logs())?;
+            watch.settled(*ip, mac, healed.end, QUIET).with_context(|| lab.logs())?;
         }
         wait::until_true(DEADLINE, "every address where it belongs", || {
-            Ok(announced(watch, healed, &right)? == 0)
+            Ok(missing(watch, &ips, healed.start, &right)? == 0)
         })
         .with_context(|| lab.logs())?;
     }
-    assert_not_doubled(&near, &asked, healed, "near, after the heal")?;
-    assert_not_doubled(&far, &asked, healed, "far, after the heal")
+    not_doubled(round, &near, &asked, healed.start, "near, after the heal")?;
+    not_doubled(round, &far, &asked, healed.start, "far, after the heal")
 }

@@ -51,8 +51,7 @@ fn who_may_answer() -> Result<()> {
         let since = wait::since_epoch()?;
         // both may answer for a moment: the one goes on until it knows of the other
         for ip in ips {
-            watch.claimed(ip, mac, since).with_context(|| format!("{what}\n{}", lab.logs()))?;
-            watch.settled(ip, mac, QUIET).with_context(|| format!("{what}\n{}", lab.logs()))?;
+            watch.settled(ip, mac, since, QUIET).with_context(|| format!("{what}\n{}", lab.logs()))?;
         }
         Ok(())
     };
