@@ -25,8 +25,9 @@ use ferrolb::{
     net::{Interfaces, Mac},
 };
 use ferrolb_e2e::{
+    calm::{self, Round},
     capture::Capture,
-    neighbour::{self, Claim, claims, doubled},
+    neighbour::{self, Claim, claims, doubling},
     netns::Net,
     raw::{Heard, Raw},
     wait,
@@ -40,7 +41,8 @@ use nix::{
 use tokio::sync::watch;
 
 const VIP: &str = "192.0.2.7";
-const SOON: Duration = Duration::from_secs(10);
+/// More than what the product may wait between two questions.
+const SOON: Duration = Duration::from_secs(30);
 const MS: Duration = Duration::from_millis(1);
 
 /// A node: its network, and layer 2 in it.
@@ -216,6 +218,10 @@ fn heard(capture: &Capture, mac: Mac, answer: bool) -> Result<Vec<Duration>> {
 /// has heard `a`, and the last word that the client hears is `a`'s.
 #[test]
 fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Result<()> {
+    calm::rounds(silent_in_ten_milliseconds)
+}
+
+fn silent_in_ten_milliseconds(round: &mut Round) -> Result<()> {
     let halves = Halves::new()?;
     let ips: Vec<IpAddr> = vec![VIP.parse()?];
     let (a, b) = (&halves.a, &halves.b);
@@ -242,7 +248,8 @@ fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Resu
         answers.len(),
         last.saturating_sub(defended)
     );
-    assert!(defended - claimed <= 10 * MS && last.saturating_sub(defended) <= 10 * MS);
+    round.judge("until a announced itself after b", claimed..defended, 10 * MS);
+    round.judge("until b was silent after that", defended..last, 10 * MS);
     let last_word = heard(&capture, b.mac, false)?.last().copied().context("b did not announce")?;
     assert!(heard(&capture, a.mac, false)?.iter().any(|at| *at >= last_word));
     for node in [a, b] {
@@ -257,6 +264,10 @@ fn of_two_that_think_they_are_chosen_one_is_silent_in_ten_milliseconds() -> Resu
 /// than 50 ms, whichever of a thousand addresses it asks for; they are in one hand again, and each of them is announced.
 #[test]
 fn two_answers_end_with_the_cut() -> Result<()> {
+    calm::rounds(end_with_the_cut)
+}
+
+fn end_with_the_cut(round: &mut Round) -> Result<()> {
     const VIPS: u32 = 1000;
     let halves = Halves::new()?;
     let mut ips: Vec<IpAddr> = (1..VIPS).map(|n| IpAddr::from((0x0a01_0000 + n).to_be_bytes())).collect();
@@ -267,7 +278,7 @@ fn two_answers_end_with_the_cut() -> Result<()> {
     let (a, b) = (&halves.a, &halves.b);
     a.beside("a", b, "b", &ips, false);
     b.beside("b", a, "a", &ips, true);
-    for round in 0..3 {
+    for cut in 1..=3 {
         halves.cut()?;
         a.want(&ips)?;
         b.want(&ips)?;
@@ -275,7 +286,7 @@ fn two_answers_end_with_the_cut() -> Result<()> {
         let capture = halves.capture()?;
         let asker = halves.ask(&asked)?;
         wait::until_true(SOON, "answers of a alone", || Ok(heard(&capture, a.mac, true)?.len() > 50))?;
-        ensure!(heard(&capture, b.mac, true)?.is_empty(), "round {round}: b is not cut off");
+        ensure!(heard(&capture, b.mac, true)?.is_empty(), "cut {cut}: b is not cut off");
         let healed = wait::since_epoch()?;
         halves.heal()?;
         wait::until_true(SOON, "b to concede them all", || Ok(b.conceded() == ips.len()))?;
@@ -302,10 +313,11 @@ fn two_answers_end_with_the_cut() -> Result<()> {
             Ok(true)
         })?;
         let answers: Vec<Claim> = claims(&capture.frames()?).into_iter().filter(|it| it.answer).collect();
-        let doubled: Vec<Duration> = asked.iter().map(|ip| doubled(&answers, *ip, healed)).collect();
-        let last = announced.values().max();
-        eprintln!("round {round}: two answers for {doubled:?}, all announced after {last:?}");
-        assert!(doubled.iter().all(|both| *both <= 50 * MS), "round {round}: two answers for {doubled:?}");
+        for ip in &asked {
+            let both = doubling(&answers, *ip, healed);
+            round.judge(&format!("cut {cut}: two answers for {ip}"), both, 50 * MS);
+        }
+        eprintln!("cut {cut}: all announced after {:?}", announced.values().max());
     }
     halves.end()
 }
@@ -385,24 +397,35 @@ fn a_stranger_does_not_get_the_address() -> Result<()> {
         "the burst",
         || Ok(heard(&capture, a.mac, false)?.len() >= 12),
     )?;
-    let began = wait::now();
     stranger()?;
     wait::until_true(SOON, "the defence", || Ok(heard(&capture, a.mac, false)?.len() == 14))?;
-    let mut claimed = 1;
-    while began.elapsed() < Duration::from_secs(8) {
-        stranger()?;
-        claimed += 1;
-        // from claim to claim, as somebody who insists
-        wait::pass(250 * MS);
-    }
-    let announced = heard(&capture, a.mac, false)?.len() - 12;
-    assert_eq!(announced, 2, "one announcement, as request and reply, against {claimed} claims");
-    let told = a.claims.borrow().values().cloned().collect::<Vec<_>>();
+    let told = wait::until(SOON, "the claim to be told", || {
+        let claims = a.claims.borrow();
+        Ok((!claims.is_empty()).then(|| claims.values().cloned().collect::<Vec<_>>()))
+    })?;
     let [claim] = &told[..] else { panic!("{told:?}") };
     assert!(claim.node.is_none() && !claim.conceded);
-    assert_eq!(claim.by.to_string(), halves.client.mac("lan")?);
+    let client: Mac = halves.client.mac("lan")?.parse()?;
+    assert_eq!(claim.by, client);
+
+    let claimed = || heard(&capture, client, false);
+    let first = *claimed()?.first().context("it was not claimed")?;
+    // the most of ten seconds, from claim to claim, as somebody who insists
+    while claimed()?.last().is_some_and(|last| *last < first + Duration::from_secs(8)) {
+        stranger()?;
+        wait::pass(250 * MS);
+    }
+    let within = |times: Vec<Duration>| {
+        times.iter().filter(|at| (first..first + Duration::from_secs(10)).contains(*at)).count()
+    };
+    let (claims, announced) = (within(claimed()?), within(heard(&capture, a.mac, false)?));
+    assert!(claims >= 3, "{claims} claims in ten seconds are not somebody who insists");
+    assert_eq!(announced, 2, "one announcement, as request and reply, against {claims} claims");
+    // what is not answered is not counted again
     let counts = a.counters.totals();
-    assert_eq!((counts.claims_of_nodes, counts.claims_of_strangers), (0, 1));
+    let defended = u64::try_from(heard(&capture, a.mac, false)?.len() - 12)? / 2;
+    assert_eq!(counts.claims_of_nodes, 0);
+    assert!((1..=defended).contains(&counts.claims_of_strangers), "{counts:?}, {defended} defences");
     let asker = halves.ask(&ips)?;
     wait::until_true(SOON, "answers all the same", || Ok(heard(&capture, a.mac, true)?.len() > 10))?;
     drop(asker);

@@ -14,7 +14,7 @@ use ferrolb_e2e::{
     capture::Capture,
     fabric::{LAN, Node},
     lab::{DEADLINE, Lab},
-    neighbour::{self, Ask, ask, claims, known},
+    neighbour::{self, Ask, answered, ask, claims, known},
     objects::{PORT, Service},
     pod, wait,
 };
@@ -156,6 +156,17 @@ fn a_stranger_is_reported_everywhere() -> Result<()> {
     let elected = lab.elected(&lab.names(), &addresses)?;
     let ip = *addresses.iter().find(|ip| ip.is_ipv4()).context("no IPv4 address")?;
     settled(&lab, ip, elected)?;
+    let conflicts = || -> Result<[u64; 2]> {
+        let text = metrics(elected)?;
+        let of = |by: &str| -> Result<u64> {
+            let name = format!("ferrolb_l2_conflicts_total{{by=\"{by}\"}} ");
+            let count = text.lines().find_map(|line| line.strip_prefix(&name));
+            Ok(count.with_context(|| name.clone())?.parse()?)
+        };
+        Ok([of("stranger")?, of("node")?])
+    };
+    // a node that has come back may have met others
+    let [strangers, nodes] = conflicts()?;
     let client = &lab.fabric.client;
     let (address, mac) = (ip.to_string(), client.mac(LAN)?);
     let arping = client.command("arping").args(["-q", "-c", "1", "-w", "1", "-i", LAN]);
@@ -171,10 +182,7 @@ fn a_stranger_is_reported_everywhere() -> Result<()> {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         Ok(text.contains(&format!("\"conflicts\":[{{\"ip\":\"{address}\",\"mac\":\"{mac}\"}}]")))
     })?;
-    let metrics =
-        elected.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]).text()?;
-    assert!(metrics.contains("ferrolb_l2_conflicts_total{by=\"stranger\"} 1"), "{metrics}");
-    assert!(metrics.contains("ferrolb_l2_conflicts_total{by=\"node\"} 0"), "{metrics}");
+    assert_eq!(conflicts()?, [strangers + 1, nodes]);
     answered_once(&lab, ip, elected)?;
     lab.remove("claimed")
 }
@@ -184,6 +192,11 @@ fn a_stranger_is_reported_everywhere() -> Result<()> {
 #[test]
 fn what_is_counted_is_what_is_on_the_wire() -> Result<()> {
     let lab = lab()?;
+    // addresses are given again, and counts of before go with what they were for
+    wait::until_true(DEADLINE, "counts of before to go", || {
+        let counted = |node| Ok(metrics(node)?.contains("metallb_layer2_requests_received{ip="));
+        Ok(!lab.fabric.nodes.iter().map(counted).collect::<Result<Vec<_>>>()?.contains(&true))
+    })?;
     let start = |node: &Node| {
         let capture = Capture::start(&lab.fabric.warden, &node.net, LAN, neighbour::FILTER)?;
         Ok((node.name().to_owned(), capture))
@@ -193,9 +206,6 @@ fn what_is_counted_is_what_is_on_the_wire() -> Result<()> {
     let elected = lab.elected(&lab.names(), &addresses)?;
     let wire = wires.get(elected.name()).context("no capture")?;
     let mac = elected.net.mac(LAN)?;
-    let metrics = |node: &Node| {
-        node.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]).text()
-    };
     for ip in &addresses {
         settled(&lab, *ip, elected)?;
         answered_once(&lab, *ip, elected)?;
@@ -232,6 +242,14 @@ fn what_is_counted_is_what_is_on_the_wire() -> Result<()> {
     })
 }
 
+/// The metrics of a node's speaker.
+fn metrics(node: &Node) -> Result<String> {
+    wait::until(DEADLINE, &format!("the metrics of {}", node.name()), || {
+        let curl = node.net.command("curl").args(["-sf", "-m", "5", "http://127.0.0.1:7472/metrics"]);
+        curl.text().map(Some)
+    })
+}
+
 /// Waits until this node is the one that answers.
 fn settled(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
     let mac = node.net.mac(LAN)?;
@@ -248,7 +266,7 @@ fn answered_once(lab: &Lab, ip: IpAddr, node: &Node) -> Result<()> {
     let mac = node.net.mac(LAN)?;
     let client = &lab.fabric.client;
     for how in [Ask::All, Ask::Only(&mac)] {
-        let answers = ask(&lab.fabric.warden, client, ip, how, PATIENCE)?;
+        let answers = answered(&lab.fabric.warden, client, ip, how, PATIENCE).with_context(|| lab.logs())?;
         assert_eq!(answers, [mac.as_str()], "{ip} {how:?}");
     }
     for other in lab.fabric.nodes.iter().filter(|other| other.name() != node.name()) {
