@@ -14,3 +14,6 @@ pub mod net;
 pub mod plan;
 pub mod run;
 pub mod world;
+
+#[cfg(test)]
+mod spent;

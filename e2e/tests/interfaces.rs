@@ -12,7 +12,7 @@ use ferrolb::{
 };
 use ferrolb_e2e::{netns::Net, process::Spawn, warden::Warden};
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 /// What an address cannot be announced on: no carrier, no ARP, a bridge's port, no Ethernet. What it can be: whatever
 /// else has a hardware address.
@@ -40,11 +40,22 @@ fn interfaces_that_can_announce() -> Result<()> {
     node.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let (links, _follow) = observe().await?;
+            let (mut links, follow) = observe().await?;
+            let can = |links: &Links| -> BTreeSet<String> {
+                links.values().filter(|link| link.can_announce()).map(|link| link.name.to_string()).collect()
+            };
+            let expected = BTreeSet::from(["br0", "good", "twin"].map(str::to_owned));
+            // the kernel says a little later that a carrier has come or gone
+            let told = async {
+                links.wait_for(|links| can(links) == expected).await?;
+                Ok(())
+            };
+            let both = async {
+                tokio::select! { end = follow => end, end = told => end }
+            };
+            let end = tokio::time::timeout(SOON, both).await;
             let links = links.borrow();
-            let can: BTreeSet<&str> =
-                links.values().filter(|link| link.can_announce()).map(|link| &*link.name).collect();
-            assert_eq!(can, BTreeSet::from(["br0", "good", "twin"]), "{links:#?}");
+            end.with_context(|| format!("{:?} can: {links:#?}", can(&links)))??;
             assert_eq!(links.len(), 9, "{links:#?}");
             Ok(())
         })

@@ -96,23 +96,46 @@ impl Segment {
         speaker.join().map_err(|_| anyhow!("the speaker panicked"))?
     }
 
-    /// `arping` from the client: the hardware addresses that answered.
-    fn arping(&self, interface: &str, options: &[&str], target: &str) -> Result<Vec<String>> {
-        let output = self
-            .client
-            .command("arping")
-            .args(["-r", "-c", "1", "-w", "1", "-i", interface])
-            .args(options)
-            .arg(target)
-            .output()?;
+    /// `arping` from the client, once, of somebody who is to answer: who did first, however long it took.
+    fn arping(&self, interface: &str, options: &[&str], target: &str) -> Result<String> {
+        // `-W` is the time after the only question
+        let answer = self.arping_for("30", interface, &[&["-C", "1"], options].concat(), target)?;
+        answer.into_iter().next().with_context(|| format!("nobody answers for {target}: {options:?}"))
+    }
+
+    /// The same of whom nobody knows whether he answers: who does within a second.
+    fn arping_soon(&self, interface: &str, options: &[&str], target: &str) -> Result<Vec<String>> {
+        self.arping_for("1", interface, options, target)
+    }
+
+    fn arping_for(
+        &self,
+        limit: &str,
+        interface: &str,
+        options: &[&str],
+        target: &str,
+    ) -> Result<Vec<String>> {
+        let arping = self.client.command("arping").args(["-r", "-c", "1", "-W", limit, "-i", interface]);
+        let output = arping.args(options).arg(target).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
     }
 
-    /// `ndisc6` from the client: what it found.
+    /// `ndisc6` from the client, of an address that somebody has: what it found, however long it took.
     fn ndisc6(&self, target: &str) -> Result<String> {
-        let found = self.client.command("ndisc6").args(["-q", "-1", "-r", "1", "-w", "1000", target, "eth0"]);
+        self.ndisc6_for("30000", target)
+    }
+
+    /// `ndisc6` from the client, and what it found in this many milliseconds.
+    fn ndisc6_for(&self, limit: &str, target: &str) -> Result<String> {
+        let found = self.client.command("ndisc6").args(["-q", "-1", "-r", "1", "-w", limit, target, "eth0"]);
         Ok(String::from_utf8_lossy(&found.output()?.stdout).trim().to_lowercase())
+    }
+
+    /// How often an address was announced.
+    fn announced(&self, ip: &str) -> Result<u64> {
+        let totals = self.counters.totals();
+        Ok(totals.by_ip.get(&ip.parse::<IpAddr>()?).map_or(0, |counts| counts.gratuitous_sent))
     }
 
     /// Captures on an interface of the client; a capture ends when the interface goes down.
@@ -210,25 +233,22 @@ fn every_way_to_ask_gets_one_answer() -> Result<()> {
     let mac = segment.node.mac("eth0")?;
     let (ours, client_mac): (Mac, Mac) = (mac.parse()?, segment.client.mac("eth0")?.parse()?);
     let capture = segment.capture("eth0", "first")?;
-    let gratuitous = |vip: &str| {
-        let counts =
-            segment.counters.totals().by_ip.get(&vip.parse::<IpAddr>()?).copied().unwrap_or_default();
-        Ok((counts.gratuitous_sent > 0).then_some(()))
-    };
-    wait::until(SOON, "the first announcement", || gratuitous(VIP6))?;
+    wait::until_true(SOON, "the first announcement", || Ok(segment.announced(VIP6)? > 0))?;
 
     let none: [String; 0] = [];
-    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()], "broadcast");
-    assert_eq!(segment.arping("eth0", &["-t", &mac], VIP)?, [mac.as_str()], "unicast");
-    assert_eq!(segment.arping("eth0", &["-0"], VIP)?, [mac.as_str()], "probe");
-    assert_eq!(segment.arping("eth0", &[], "192.0.2.8")?, none, "an address that is nobody's");
+    assert_eq!(segment.arping("eth0", &[], VIP)?, mac, "broadcast");
+    assert_eq!(segment.arping("eth0", &["-t", &mac], VIP)?, mac, "unicast");
+    assert_eq!(segment.arping("eth0", &["-0"], VIP)?, mac, "probe");
+    assert_eq!(segment.arping_soon("eth0", &[], "192.0.2.8")?, none, "an address that is nobody's");
     // These two must get no answer; arping would take an announcement for one, so the capture tells, below.
-    segment.arping("eth0", &["-t", "02:00:00:00:00:99", "-p"], VIP)?;
-    segment.arping("eth0", &["-V", "10"], VIP)?;
+    segment.arping_soon("eth0", &["-t", "02:00:00:00:00:99", "-p"], VIP)?;
+    segment.arping_soon("eth0", &["-V", "10"], VIP)?;
     assert_eq!(segment.ndisc6(VIP6)?, mac, "multicast solicitation");
-    assert_eq!(segment.ndisc6("2001:db8::8")?, "", "an address that is nobody's");
+    assert_eq!(segment.ndisc6_for("1000", "2001:db8::8")?, "", "an address that is nobody's");
 
-    // The kernel's own probe of an entry that it has: unicast. It believes only an answer with S set.
+    // The kernel's own probe of an entry that it has: unicast. It believes only an answer with S set, and asks once,
+    // unless that takes longer than anybody would wait.
+    segment.client.sysctl(&["net.ipv6.neigh.eth0.retrans_time_ms=30000"])?;
     segment.client.ip(&format!("neigh replace {VIP6} lladdr {mac} dev eth0 nud probe"))?;
     wait::until_true(SOON, "the kernel's unicast probe to be answered", || {
         Ok(segment.client.ip(&format!("neigh show {VIP6} dev eth0"))?.contains("REACHABLE"))
@@ -250,9 +270,7 @@ fn every_way_to_ask_gets_one_answer() -> Result<()> {
     let answers = "icmpv6.nd.na.target_address == 2001:db8::7 && (icmpv6.nd.na.flag.s == 1)";
     capture.wait("the answer without the option", answers, 3)?;
     let to_all = "icmpv6.nd.na.target_address == 2001:db8::7 && ipv6.dst == ff02::1";
-    let announced =
-        || segment.counters.totals().by_ip.get(&IpAddr::V6(VIP6.parse().ok()?)).map(|c| c.gratuitous_sent);
-    capture.wait("the answer to all", to_all, usize::try_from(announced().unwrap_or(0))? + 1)?;
+    capture.wait("the answer to all", to_all, usize::try_from(segment.announced(VIP6)?)? + 1)?;
 
     // Nothing was answered twice, and nothing else was answered: not what was for another station, not what was in
     // a VLAN that the node has no interface for.
@@ -288,16 +306,16 @@ fn interfaces_come_and_go() -> Result<()> {
     capture.wait("an unsolicited advertisement", unsolicited, 1)?;
     let group = "icmpv6.mldr.mar.multicast_address == ff02::1:ff00:7";
     capture.wait("the group's report to switches that snoop", group, 1)?;
-    assert_eq!(segment.arping("eth0", &[], "192.0.2.8")?, [""; 0], "not announced on this interface");
+    assert_eq!(segment.arping_soon("eth0", &[], "192.0.2.8")?, [""; 0], "not announced on this interface");
 
     // An interface that appears later.
     segment.node.cable("eth1", &[], &segment.client, "eth1", &["192.0.2.10/24"])?;
     let mac1 = segment.node.mac("eth1")?;
     wait::until_true(SOON, "an answer on the new interface", || {
-        Ok(segment.arping("eth1", &[], "192.0.2.8")? == [mac1.as_str()])
+        Ok(segment.arping_soon("eth1", &[], "192.0.2.8")? == [mac1.as_str()])
     })?;
-    assert_eq!(segment.arping("eth1", &[], VIP)?, [mac1.as_str()], "each with its own hardware address");
-    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()]);
+    assert_eq!(segment.arping("eth1", &[], VIP)?, mac1, "each with its own hardware address");
+    assert_eq!(segment.arping("eth0", &[], VIP)?, mac);
     let member = |interface: &str| -> Result<bool> {
         let groups = segment.node.command("cat").arg("/proc/net/igmp6").text()?;
         Ok(groups.lines().any(|l| l.contains(interface) && l.contains("ff0200000000000000000001ff000007")))
@@ -311,19 +329,19 @@ fn interfaces_come_and_go() -> Result<()> {
     let again = segment.capture("eth0", "again")?;
     again.wait("a burst when the carrier is back", &garp(&mac), 4)?;
     assert!(member("eth0")?, "the group is joined again");
-    assert_eq!(segment.arping("eth0", &[], VIP)?, [mac.as_str()]);
+    assert_eq!(segment.arping("eth0", &[], VIP)?, mac);
 
     // Another hardware address, as a bond takes it in a failover.
     segment.node.ip("link set dev eth1 address 02:00:00:00:00:77")?;
     wait::until_true(SOON, "an answer from the new hardware address", || {
-        Ok(segment.arping("eth1", &[], VIP)? == ["02:00:00:00:00:77"])
+        Ok(segment.arping_soon("eth1", &[], VIP)? == ["02:00:00:00:00:77"])
     })?;
 
     // An interface that goes away altogether, and an address that is withdrawn.
     segment.node.ip("link delete dev eth1")?;
     segment.want(&[(VIP6, Interfaces::All)])?;
     wait::until_true(SOON, "no more answers for what is withdrawn", || {
-        Ok(segment.arping("eth0", &[], VIP)?.is_empty())
+        Ok(segment.arping_soon("eth0", &[], VIP)?.is_empty())
     })?;
     assert_eq!(segment.ndisc6(VIP6)?, mac);
     assert_eq!(segment.counters.totals().by_ip.keys().collect::<Vec<_>>(), [&VIP6.parse::<IpAddr>()?]);
@@ -333,7 +351,7 @@ fn interfaces_come_and_go() -> Result<()> {
 
 /// What answers the client on `eth1`, until it is `expected` and nothing else.
 fn answers(segment: &Segment, expected: &str, what: &str) -> Result<()> {
-    wait::until_true(SOON, what, || Ok(segment.arping("eth1", &["-t", expected], VIP)? == [expected]))
+    wait::until_true(SOON, what, || Ok(segment.arping_soon("eth1", &["-t", expected], VIP)? == [expected]))
 }
 
 /// A first burst that tapers off, then again and again within the 300 s that a switch remembers.
@@ -355,10 +373,11 @@ fn announcements_taper_off_into_refreshes() -> Result<()> {
         })?;
         let times: Vec<f64> = times.iter().map(|time| Ok(time.parse()?)).collect::<Result<_>>()?;
         let gaps: Vec<f64> = times.windows(2).take(rounds - 1).map(|pair| pair[1] - pair[0]).collect();
+        // not earlier; later, on a machine that is busy
         for (gap, expected) in gaps.iter().zip([1.1, 1.1, 2.2, 4.4, 8.8]) {
-            assert!((expected - 0.02..expected + 0.5).contains(gap), "{filter}: {gaps:?}");
+            assert!((expected - 0.02..expected + 5.0).contains(gap), "{filter}: {gaps:?}");
         }
-        assert!((48.0..72.5).contains(&gaps[5]), "{filter}: {gaps:?}");
+        assert!((48.0..72.0 + 5.0).contains(&gaps[5]), "{filter}: {gaps:?}");
         eprintln!("{filter}: {gaps:.2?}");
     }
     segment.end()
@@ -366,7 +385,8 @@ fn announcements_taper_off_into_refreshes() -> Result<()> {
 
 #[test]
 fn a_bridge_answers_for_its_ports() -> Result<()> {
-    let mut segment = Segment::new(&[(VIP, Interfaces::All)])?;
+    const OTHER: &str = "192.0.2.8";
+    let mut segment = Segment::new(&[(VIP, Interfaces::All), (OTHER, Interfaces::All)])?;
     segment.node.cable("eth1", &[], &segment.client, "eth1", &["192.0.2.10/24"])?;
     let (port, bridge) = (segment.node.mac("eth1")?, "02:00:00:00:00:b0");
     answers(&segment, &port, "an answer from the interface")?;
@@ -375,10 +395,15 @@ fn a_bridge_answers_for_its_ports() -> Result<()> {
     segment.node.ip("link set dev eth1 master br0")?;
     answers(&segment, bridge, "an answer from the bridge")?;
     let capture = segment.capture("eth1", "bridge")?;
-    answers(&segment, bridge, "another answer from the bridge")?;
+    // by the time that the last question is answered, all is said to those before
+    for (options, target) in [(&["-t", bridge][..], VIP), (&[], VIP), (&[], OTHER)] {
+        assert_eq!(segment.arping("eth1", options, target)?, bridge);
+    }
     let client = segment.client.mac("eth1")?;
-    let replies = capture.frames(&format!("arp.opcode == 2 && eth.dst == {client}"), &["eth.src"])?;
-    assert_eq!(replies, [bridge], "one answer, though port and bridge both saw the question");
+    let replies = |to: &str| format!("arp.opcode == 2 && eth.dst == {client} && arp.src.proto_ipv4 == {to}");
+    capture.wait("the last answer", &replies(OTHER), 1)?;
+    let replies = capture.frames(&replies(VIP), &["eth.src"])?;
+    assert_eq!(replies, [bridge; 2], "one answer to each, though port and bridge both saw the questions");
     // Leaving the bridge is a notice of deletion, but in the bridge's family only.
     segment.node.ip("link set dev eth1 nomaster")?;
     answers(&segment, &port, "an answer from the interface again")?;
@@ -401,7 +426,10 @@ fn a_claim_by_another_station_is_noticed() -> Result<()> {
         let totals = segment.counters.totals();
         Ok(totals.by_ip.get(&vip.parse::<IpAddr>()?).map_or(0, |counts| counts.foreign_claims))
     };
-    segment.arping("eth0", &["-U", "-P", "-S", VIP], VIP)?;
+    wait::until_true(SOON, "the first announcements", || {
+        Ok(segment.announced(VIP)? > 0 && segment.announced(VIP6)? > 0)
+    })?;
+    segment.arping_soon("eth0", &["-U", "-P", "-S", VIP], VIP)?;
     wait::until_true(SOON, "the claim by ARP", || Ok(claims(VIP)? > 0))?;
     let client: Mac = segment.client.mac("eth0")?.parse()?;
     let all = "ff02::1".parse()?;
@@ -429,33 +457,29 @@ fn thousands_of_addresses_keep_nobody_waiting() -> Result<()> {
         })
         .collect();
     let many: Vec<(&str, Interfaces)> = texts.iter().map(|text| (text.as_str(), Interfaces::All)).collect();
-    let began = wait::now();
+    let (began, mac) = (wait::now(), segment.node.mac("eth0")?);
     segment.want(&many)?;
     let announced = || segment.counters.totals().by_ip.len();
     wait::until_true(SOON, "the first announcement", || Ok(announced() > 0))?;
-    let (mut asked, mut slowest) = (0, Duration::ZERO);
+    let (mut asked, mut meanwhile, mut slowest) = (0, 0, Duration::ZERO);
     while announced() < many.len() {
         let before = wait::now();
-        segment
-            .client
-            .command("arping")
-            .args(["-q", "-c", "1", "-C", "1", "-w", "1", "-i", "eth0", ASKED])
-            .text()?;
+        assert_eq!(segment.arping("eth0", &[], ASKED)?, mac);
         slowest = slowest.max(before.elapsed());
         asked += 1;
+        meanwhile += u64::from(announced() < many.len());
         assert!(began.elapsed() < Duration::from_secs(30), "{} announced", announced());
     }
     eprintln!("10000 addresses announced in {:?}; slowest of {asked} arpings {slowest:?}", began.elapsed());
     let counts = segment.counters.totals().by_ip.get(&ASKED.parse::<IpAddr>()?).copied().unwrap_or_default();
-    assert!(asked > 3, "too quick to have asked during the announcements");
+    assert!(meanwhile > 0, "none of {asked} was answered while others were announced");
     assert_eq!((counts.requests_received, counts.responses_sent), (asked, asked));
     // More than one socket's memory takes.
     wait::until_true(SOON, "every group", || {
         let groups = segment.node.command("cat").arg("/proc/net/igmp6").text()?;
         Ok(groups.lines().filter(|line| line.contains("ff0200000000000000000001ff")).count() >= 5000)
     })?;
-    let solicited = segment.ndisc6("2001:db8::31:63")?;
-    assert_eq!(solicited, segment.node.mac("eth0")?);
+    assert_eq!(segment.ndisc6("2001:db8::31:63")?, mac);
     segment.end()
 }
 
@@ -576,7 +600,7 @@ fn a_switch_that_snoops_lets_solicitations_through() -> Result<()> {
     // The switch snoops when a bystander no longer hears who is asked for in vain.
     let heard = |segment: &Segment, target: &str| -> Result<usize> {
         let raw = third.enter(|| Raw::open("eth0", Heard::Everything))?;
-        segment.ndisc6(target)?;
+        segment.ndisc6_for("1000", target)?;
         let (mut count, mut room) = (0, [0; 2048]);
         while let Some(length) = raw.receive(&mut room)? {
             let frame = room.get(..length).unwrap_or_default();
@@ -598,7 +622,8 @@ fn a_switch_that_snoops_lets_solicitations_through() -> Result<()> {
     wait::until_true(SOON, "the kernel's search", || Ok(neighbour(&segment)?.contains(&mac)))?;
     for state in ["probe", "stale"] {
         segment.client.ip(&format!("neigh replace {VIP6} lladdr {mac} dev eth0 nud {state}"))?;
-        wait::until_true(SOON, "the kernel's probe of a neighbour", || {
+        // it lets another five seconds pass before it probes what is stale
+        wait::until_true(Duration::from_secs(30), "the kernel's probe of a neighbour", || {
             segment.client.enter(|| Ok(UdpSocket::bind(":::0")?.send_to(&[0], (VIP6, 9))?))?;
             Ok(neighbour(&segment)?.contains("REACHABLE"))
         })?;

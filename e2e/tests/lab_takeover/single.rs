@@ -72,7 +72,7 @@ fn a_flapping_link_never_leaves_two() -> Result<()> {
         let watch = lab.watch(false, &ips, PAUSE)?;
         let order = served(&mut lab, "flapping", &ips, &watch)?;
         let [(elected, mac), (_, next), ..] = order.as_slice() else { return Ok(()) };
-        // shorter than the gossip takes to notice, about as long, and until the next one has both addresses
+        // shorter than the gossip takes to notice, about as long, and until another has both addresses for good
         for away in [Some(100), Some(300), Some(500), Some(900), None] {
             let node = lab.fabric.node(elected)?;
             let (down, ()) = calm::act(|| node.unplug())?;
@@ -80,7 +80,7 @@ fn a_flapping_link_never_leaves_two() -> Result<()> {
                 Some(away) => wait::pass(Duration::from_millis(away)),
                 None => {
                     for ip in ips {
-                        watch.claimed(ip, next, down.start).with_context(|| lab.logs())?;
+                        watch.settled(ip, next, down.end, QUIET).with_context(|| lab.logs())?;
                     }
                 }
             }

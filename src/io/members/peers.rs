@@ -229,7 +229,8 @@ mod tests {
         let lines = lines(LogLevel::Info, || {
             let peers = Peers::Named(vec!["127.0.0.1:x".into()]);
             runtime.block_on(async {
-                let soon = tokio::time::timeout(Duration::from_millis(300), peers.own(7946));
+                // before it looks again
+                let soon = tokio::time::timeout(RETRY * 3 / 4, peers.own(7946));
                 soon.await.expect_err("goes on looking");
             });
         });
