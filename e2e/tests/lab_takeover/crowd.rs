@@ -78,7 +78,7 @@ fn move_at_once(round: &mut Round) -> Result<()> {
             by.len()
         );
     }
-    // how long it takes from the first to the last is what the machine can do: the bench has the number
+    // from the first to the last they wait for nothing but the processor: that is for `BENCHMARKS.md` to say
     let first = moved.values().min().context("nothing has moved")?;
     round.judge("the first of a thousand taken over", at.end..*first, TAKEOVER);
     // each by one node only, once more too: of the first time there may be one frame left, of two
