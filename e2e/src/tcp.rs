@@ -28,6 +28,10 @@ pub struct Segment {
     pub ttl: u8,
     /// Whether it asks for a connection.
     pub calls: bool,
+    /// Whether it refuses or ends one at once.
+    pub resets: bool,
+    /// The number of its first byte.
+    pub sequence: u32,
     /// The numbers of its options.
     pub options: Vec<u8>,
     /// What it carries.
@@ -64,6 +68,8 @@ fn segment(frame: &Frame) -> Option<Segment> {
         to: SocketAddr::new(to, tcp.get_destination()),
         ttl,
         calls: flags & TcpFlags::SYN != 0 && flags & TcpFlags::ACK == 0,
+        resets: flags & TcpFlags::RST != 0,
+        sequence: tcp.get_sequence(),
         options: tcp.get_options_iter().map(|option| option.get_number().0).collect(),
         data: tcp.payload().to_vec(),
     })

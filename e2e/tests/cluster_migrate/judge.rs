@@ -1,14 +1,21 @@
 //! What is seen from outside while the cluster moves: every change of every Service, the router's routes, and a client.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ferrolb_e2e::{cluster::Cluster, pod, process::Running, tor, wait};
+use ferrolb_e2e::{
+    capture::Capture,
+    cluster::Cluster,
+    pod,
+    process::Running,
+    tcp::{self, segments},
+    tor, wait,
+};
 use serde_json::Value;
 
 use crate::services::{Held, is_balanced, key};
@@ -60,11 +67,19 @@ impl Watch {
     }
 }
 
+/// How long the client waits for an answer: how soon one comes is the machine's matter, and what the network lost shows
+/// on the wire.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// What a client beyond the router and the router itself saw of an address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) asked: usize,
+    /// How often it was called, on the wire.
+    pub(crate) called: usize,
     pub(crate) failed: usize,
+    /// Calls that the client had to repeat, and connections that were reset.
+    pub(crate) lost: usize,
     pub(crate) longest_without_answer: Duration,
     pub(crate) longest_without_route: Duration,
 }
@@ -75,17 +90,18 @@ pub(crate) fn during<T>(
     addresses: &[IpAddr],
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, BTreeMap<IpAddr, Seen>)> {
+    let fabric = cluster.fabric();
+    let wire = Capture::start(&fabric.warden, &fabric.remote, "up", "tcp port 80")?;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| -> Result<BTreeMap<IpAddr, Seen>> {
-            let fabric = cluster.fabric();
             let now = wait::now();
             let mut seen: BTreeMap<IpAddr, (Seen, Instant, Instant)> =
                 addresses.iter().map(|address| (*address, (Seen::default(), now, now))).collect();
             while !over.load(Ordering::Relaxed) {
                 for (address, (seen, answered, routed)) in &mut seen {
                     seen.asked += 1;
-                    let answer = pod::fetch(&fabric.remote, *address, 80);
+                    let answer = pod::fetch_within(LIMIT, &fabric.remote, *address, 80);
                     let now = wait::now();
                     match answer {
                         Ok(_) => *answered = now,
@@ -108,6 +124,21 @@ pub(crate) fn during<T>(
         let done = work();
         over.store(true, Ordering::Relaxed);
         let seen = client.join().map_err(|_| anyhow!("the client panicked"))?;
-        Ok((done?, seen?))
+        let (done, mut seen, all) = (done?, seen?, segments(&wire.frames()?));
+        for (address, seen) in &mut seen {
+            (seen.called, seen.lost) = calls_and_losses(&all, *address);
+        }
+        Ok((done, seen))
     })
+}
+
+/// How often an address was called, and how many of its connections were called for more than once, or reset.
+fn calls_and_losses(all: &[tcp::Segment], address: IpAddr) -> (usize, usize) {
+    let of = all.iter().filter(|segment| [segment.from.ip(), segment.to.ip()].contains(&address));
+    let (mut calls, mut lost) = (BTreeSet::new(), 0);
+    for segment in of {
+        let again = segment.calls && !calls.insert((segment.from, segment.sequence));
+        lost += usize::from(again || segment.resets);
+    }
+    (calls.len(), lost)
 }

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{cluster::SYSTEM, wait};
 use serde_json::{Value, json};
 
-use crate::world::{DEADLINE, World, world};
+use crate::world::{DEADLINE, World, who_answers, world};
 
 /// The objects of a kind with these labels.
 fn objects(world: &World, kind: &str, labels: &str) -> Result<Vec<Value>> {
@@ -61,6 +61,7 @@ fn a_service_has_a_status_for_each_node_with_the_peers_that_were_told() -> Resul
 #[test]
 fn a_service_has_one_status_with_the_node_that_answers() -> Result<()> {
     let world = world()?;
+    let _same = who_answers();
     world.service("answered", &["metallb.io/address-pool: flat"])?;
     world.addressed("answered")?;
     let labels = "metallb.io/service-name=answered,metallb.io/service-namespace=default";

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     net::IpAddr,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -18,8 +18,15 @@ use ferrolb_e2e::{
 };
 use serde_json::Value;
 
-/// Long enough for anything that the product does at once.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+/// Long enough for anything that the product does at once, on a machine that does much else.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
+
+/// Held by the test that lets a node go, and by those to whom it matters which node answers on the flat segment.
+static WHO_ANSWERS: Mutex<()> = Mutex::new(());
+
+pub(crate) fn who_answers() -> MutexGuard<'static, ()> {
+    WHO_ANSWERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The cluster with the product in it. It is never dropped, since statics are not: the warden ends it with the process.
 pub(crate) struct World {

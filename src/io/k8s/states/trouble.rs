@@ -152,8 +152,7 @@ mod tests {
     #[test]
     fn pauses_grow_until_all_is_well() {
         let mut trouble = Trouble::default();
-        let fails =
-            |trouble: &mut Trouble| trouble.request(&ServiceL2::resource(), &Fault::Gone).as_secs();
+        let fails = |trouble: &mut Trouble| trouble.request(&ServiceL2::resource(), &Fault::Gone).as_secs();
         assert_eq!([(); 7].map(|()| fails(&mut trouble)), [1, 2, 4, 8, 16, 30, 30]);
         trouble.over();
         assert_eq!(fails(&mut trouble), 1);
