@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
-use pnet::packet::{
-    Packet as _,
-    ethernet::{EtherTypes, EthernetPacket},
-    ipv4::Ipv4Packet,
-    ipv6::Ipv6Packet,
-    tcp::{TcpFlags, TcpPacket},
+use pnet::{
+    packet::{
+        Packet as _,
+        ethernet::{EtherTypes, EthernetPacket},
+        ipv4::Ipv4Packet,
+        ipv6::Ipv6Packet,
+        tcp::{TcpFlags, TcpPacket},
+    },
+    util::MacAddr,
 };
 
 use crate::capture::Frame;
@@ -20,6 +23,8 @@ use crate::capture::Frame;
 pub struct Segment {
     /// When the kernel saw it, since the epoch.
     pub at: Duration,
+    /// Which station of the link it goes to next.
+    pub station: MacAddr,
     /// Who sent it.
     pub from: SocketAddr,
     /// To whom.
@@ -64,6 +69,7 @@ fn segment(frame: &Frame) -> Option<Segment> {
     let flags = tcp.get_flags();
     Some(Segment {
         at: frame.at,
+        station: ethernet.get_destination(),
         from: SocketAddr::new(from, tcp.get_source()),
         to: SocketAddr::new(to, tcp.get_destination()),
         ttl,

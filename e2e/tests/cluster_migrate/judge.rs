@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -11,11 +11,13 @@ use anyhow::{Context as _, Result, anyhow};
 use ferrolb_e2e::{
     capture::Capture,
     cluster::Cluster,
+    fabric::TOR,
     pod,
     process::Running,
-    tcp::{self, segments},
+    tcp::{Segment, segments},
     tor, wait,
 };
+use pnet::util::MacAddr;
 use serde_json::Value;
 
 use crate::services::{Held, is_balanced, key};
@@ -78,8 +80,11 @@ pub(crate) struct Seen {
     /// How often it was called, on the wire.
     pub(crate) called: usize,
     pub(crate) failed: usize,
-    /// Calls that the client had to repeat, and connections that were reset.
+    /// Connections for which the client had to call again, and those that were reset though the router sent all their
+    /// packets to one node.
     pub(crate) lost: usize,
+    /// Connections that were reset, of which the router sent packets to two nodes: who comes second does not know them.
+    pub(crate) parted: usize,
     pub(crate) longest_without_answer: Duration,
     pub(crate) longest_without_route: Duration,
 }
@@ -92,6 +97,7 @@ pub(crate) fn during<T>(
 ) -> Result<(T, BTreeMap<IpAddr, Seen>)> {
     let fabric = cluster.fabric();
     let wire = Capture::start(&fabric.warden, &fabric.remote, "up", "tcp port 80")?;
+    let beyond = Capture::start(&fabric.warden, &fabric.tor, TOR, "tcp port 80")?;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| -> Result<BTreeMap<IpAddr, Seen>> {
@@ -124,21 +130,38 @@ pub(crate) fn during<T>(
         let done = work();
         over.store(true, Ordering::Relaxed);
         let seen = client.join().map_err(|_| anyhow!("the client panicked"))?;
-        let (done, mut seen, all) = (done?, seen?, segments(&wire.frames()?));
+        let (done, mut seen) = (done?, seen?);
+        let (wire, beyond) = (segments(&wire.frames()?), segments(&beyond.frames()?));
         for (address, seen) in &mut seen {
-            (seen.called, seen.lost) = calls_and_losses(&all, *address);
+            seen.judge(*address, &wire, &beyond);
         }
         Ok((done, seen))
     })
 }
 
-/// How often an address was called, and how many of its connections were called for more than once, or reset.
-fn calls_and_losses(all: &[tcp::Segment], address: IpAddr) -> (usize, usize) {
-    let of = all.iter().filter(|segment| [segment.from.ip(), segment.to.ip()].contains(&address));
-    let (mut calls, mut lost) = (BTreeSet::new(), 0);
-    for segment in of {
-        let again = segment.calls && !calls.insert((segment.from, segment.sequence));
-        lost += usize::from(again || segment.resets);
+impl Seen {
+    /// Takes in what passed between the client and the router, and what between the router and the nodes.
+    fn judge(&mut self, address: IpAddr, wire: &[Segment], beyond: &[Segment]) {
+        let mut nodes: BTreeMap<SocketAddr, BTreeSet<MacAddr>> = BTreeMap::new();
+        for segment in beyond.iter().filter(|segment| segment.to.ip() == address) {
+            nodes.entry(segment.from).or_default().insert(segment.station);
+        }
+        let (mut calls, mut again, mut reset) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for segment in wire {
+            let client = if segment.to.ip() == address { segment.from } else { segment.to };
+            if ![segment.from.ip(), segment.to.ip()].contains(&address) {
+                continue;
+            }
+            if segment.calls && !calls.insert((client, segment.sequence)) {
+                again.insert(client);
+            }
+            if segment.resets {
+                reset.insert(client);
+            }
+        }
+        let parted = |client: &SocketAddr| nodes.get(client).is_some_and(|nodes| nodes.len() > 1);
+        self.called = calls.len();
+        self.parted = reset.iter().filter(|client| parted(client)).count();
+        self.lost = again.len() + reset.len() - self.parted;
     }
-    (calls.len(), lost)
 }

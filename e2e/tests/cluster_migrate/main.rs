@@ -73,7 +73,7 @@ fn every_service_keeps_its_addresses_there_and_back() -> Result<()> {
     kept("there", &watch.end(&cluster, "there")?, &before)?;
     for (address, seen) in &seen {
         ensure!(seen.called == seen.asked, "{address} was not watched: {seen:?}");
-        ensure!((seen.failed, seen.lost) == (0, 0), "{address} did not answer: {seen:?}");
+        ensure!(seen.lost == 0 && seen.failed <= seen.parted, "{address} did not answer: {seen:?}");
         ensure!(seen.longest_without_route.is_zero(), "{address} had no route: {seen:?}");
     }
     assert_eq!(follow("compare")?, "", "the guide's comparison finds a difference");
