@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{bins, fabric::Segment, lab::prefix, process::Spawn, wait};
 use serde_json::Value;
 
-use crate::world::{DEADLINE, World, who_answers, world};
+use crate::world::{DEADLINE, World, n2, world};
 
 /// A drain's time: for as long the routes say that they will go.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -59,7 +59,7 @@ fn a_node_is_drained_by_its_annotation() -> Result<()> {
     };
     all(DEADLINE, "routes by n2", &|told| told.as_deref() == Some(""))?;
     let before = sessions()?;
-    let answers = who_answers();
+    let alone = n2();
     ask(world, "drain")?;
     ensure!(annotated(world)?, "no annotation");
     // FRR's word for 65535:0
@@ -74,7 +74,7 @@ fn a_node_is_drained_by_its_annotation() -> Result<()> {
     ask(world, "undrain")?;
     ensure!(!annotated(world)?, "the annotation is left");
     all(DEADLINE, "routes by n2 again", &|told| told.as_deref() == Some(""))?;
-    drop(answers);
+    drop(alone);
     for (before, now) in before.iter().zip(sessions()?) {
         ensure!((before.came_up, before.dropped) == (now.came_up, now.dropped), "{before:?}, then {now:?}");
     }

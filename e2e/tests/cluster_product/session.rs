@@ -16,7 +16,7 @@ use ferrolb_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{DEADLINE, World, world};
+use crate::world::{DEADLINE, World, n2, world};
 
 /// A router that takes n1 only with the right password.
 struct Guarded {
@@ -130,6 +130,7 @@ fn a_password_comes_from_a_secret() -> Result<()> {
 fn a_separate_frr_k8s_gets_its_object() -> Result<()> {
     const NAMESPACE: &str = "frr-k8s-system";
     let world = world()?;
+    let _alone = n2();
     let kubectl = world.kubectl();
     kubectl.run(&["create", "namespace", NAMESPACE])?;
     let overlay = kustomize(&bins::checkout()?.join(Path::new("manifests/overlays/frrk8s")))?;
