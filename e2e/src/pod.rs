@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     bins,
     fabric::{Fabric, Node},
+    netns::Net,
     process::{Running, Spawn},
     warden::Warden,
 };
@@ -127,11 +128,20 @@ fn rules(fabric: &Fabric, here: &Node, ways: &BTreeMap<String, Way>) -> Result<S
 ///
 /// # Errors
 /// When curl is missing, or nobody answers within two seconds.
-pub fn fetch(from: &crate::netns::Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
+pub fn fetch(from: &Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
+    fetch_within(Duration::from_secs(2), from, ip, port)
+}
+
+/// The same with another limit.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fetch_within(limit: Duration, from: &Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
+    let limit = limit.as_secs_f64().to_string();
     let url = format!("http://{}/", SocketAddr::from((ip, port)));
     let text = Spawn::new("curl")
         .in_net(from.path())
-        .args(["--silent", "--show-error", "--max-time", "2", "--noproxy", "*", &url])
+        .args(["--silent", "--show-error", "--max-time", &limit, "--noproxy", "*", &url])
         .text()?;
     let (name, asker) = text.trim().split_once(' ').with_context(|| format!("{url} answered {text:?}"))?;
     Ok((name.to_owned(), asker.parse()?))

@@ -5,12 +5,15 @@ use std::{
     time::Duration,
 };
 
-use pnet::packet::{
-    Packet as _,
-    ethernet::{EtherTypes, EthernetPacket},
-    ipv4::Ipv4Packet,
-    ipv6::Ipv6Packet,
-    tcp::{TcpFlags, TcpPacket},
+use pnet::{
+    packet::{
+        Packet as _,
+        ethernet::{EtherTypes, EthernetPacket},
+        ipv4::Ipv4Packet,
+        ipv6::Ipv6Packet,
+        tcp::{TcpFlags, TcpPacket},
+    },
+    util::MacAddr,
 };
 
 use crate::capture::Frame;
@@ -20,6 +23,8 @@ use crate::capture::Frame;
 pub struct Segment {
     /// When the kernel saw it, since the epoch.
     pub at: Duration,
+    /// Which station of the link it goes to next.
+    pub station: MacAddr,
     /// Who sent it.
     pub from: SocketAddr,
     /// To whom.
@@ -28,6 +33,10 @@ pub struct Segment {
     pub ttl: u8,
     /// Whether it asks for a connection.
     pub calls: bool,
+    /// Whether it refuses or ends one at once.
+    pub resets: bool,
+    /// The number of its first byte.
+    pub sequence: u32,
     /// The numbers of its options.
     pub options: Vec<u8>,
     /// What it carries.
@@ -60,10 +69,13 @@ fn segment(frame: &Frame) -> Option<Segment> {
     let flags = tcp.get_flags();
     Some(Segment {
         at: frame.at,
+        station: ethernet.get_destination(),
         from: SocketAddr::new(from, tcp.get_source()),
         to: SocketAddr::new(to, tcp.get_destination()),
         ttl,
         calls: flags & TcpFlags::SYN != 0 && flags & TcpFlags::ACK == 0,
+        resets: flags & TcpFlags::RST != 0,
+        sequence: tcp.get_sequence(),
         options: tcp.get_options_iter().map(|option| option.get_number().0).collect(),
         data: tcp.payload().to_vec(),
     })

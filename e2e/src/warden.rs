@@ -52,6 +52,9 @@ impl Warden {
         writeln!(state, "owner {me} {}", clean::birth(me).context("find out when this process began")?)?;
         let args = [OsStr::new("warden"), dir.as_os_str()];
         let child = process::detached(&program, &args, &dir.join("warden.log"))?;
+        if let Some(birth) = clean::birth(child.id()) {
+            writeln!(state, "warden {} {birth}", child.id())?;
+        }
         Ok(Arc::new(Self { id, dir, state: Mutex::new(state), process: Mutex::new(Some(child)) }))
     }
 

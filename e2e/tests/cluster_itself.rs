@@ -11,7 +11,7 @@ use ferrolb_e2e::{
 };
 use serde_json::{Value, json};
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 #[test]
 fn a_client_reaches_a_pod_through_kube_proxy() -> Result<()> {

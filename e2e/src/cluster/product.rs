@@ -15,6 +15,7 @@ use crate::{
     frr::Frr,
     netns::Net,
     process::{Running, Spawn},
+    wait,
 };
 
 /// The manifest's settings of the controller that are about the speakers' gossip.
@@ -35,9 +36,45 @@ impl Cluster {
     /// As [`Cluster::install`].
     pub fn install_from(&self, file: &str) -> Result<()> {
         let manifest = bins::checkout()?.join("manifests").join(file);
-        let kubectl = self.kubectl();
-        kubectl.apply_file(&manifest)?;
-        kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
+        self.kubectl().apply_file(&manifest)?;
+        self.wait_for_kinds()?;
+        self.wait_for_accounts()
+    }
+
+    /// Waits until the API server serves all kinds that it has a CRD of: it says so of each before it does.
+    ///
+    /// # Errors
+    /// When there is one that it does not serve.
+    pub fn wait_for_kinds(&self) -> Result<()> {
+        wait::until(PATIENCE, "all kinds to be served", || {
+            let names = self.kubectl().run(&["get", "crd", "-o", "jsonpath={.items[*].metadata.name}"])?;
+            let kinds = names.split_whitespace().collect::<Vec<_>>().join(",");
+            self.kubectl().run(&["get", &kinds, "--all-namespaces", "-o", "name"]).map(Some)
+        })
+        .map(drop)
+    }
+
+    /// Waits until the API server's own RBAC has followed what was applied: what the product asks for before would count
+    /// as a right that it lacks.
+    ///
+    /// # Errors
+    /// When an account has not the rights that every manifest gives it.
+    pub fn wait_for_accounts(&self) -> Result<()> {
+        for account in ["controller", "speaker"] {
+            // by a ClusterRole, and by a Role
+            for resource in ["services", "ipaddresspools.metallb.io"] {
+                wait::until(PATIENCE, &format!("the {account} to be allowed to list {resource}"), || {
+                    let user = format!("--as=system:serviceaccount:{SYSTEM}:{account}");
+                    let scope = if resource == "services" {
+                        "--all-namespaces"
+                    } else {
+                        "--namespace=metallb-system"
+                    };
+                    // `can-i` ends with 1 for a no
+                    self.kubectl().run(&["auth", "can-i", "list", resource, &user, scope]).map(Some)
+                })?;
+            }
+        }
         Ok(())
     }
 

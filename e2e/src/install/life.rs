@@ -194,11 +194,12 @@ fn unrouted((tor, bird): (&FrrTor, &BirdTor), addresses: &Addresses) -> Result<(
 }
 
 fn unanswered(installation: &Installation, addresses: &Addresses) -> Result<()> {
-    for ip in &addresses.routed {
-        let answer = pod::fetch(&installation.cluster.fabric().remote, *ip, objects::PORT);
-        ensure!(answer.is_err(), "{ip} still answers");
-    }
-    Ok(())
+    // a router's kernel follows its table a moment later
+    addresses.routed.iter().try_for_each(|ip| {
+        wait::until_true(PATIENCE, &format!("no answer from {ip}"), || {
+            Ok(pod::fetch(&installation.cluster.fabric().remote, *ip, objects::PORT).is_err())
+        })
+    })
 }
 
 fn first(ips: &[IpAddr]) -> Result<IpAddr> {

@@ -94,9 +94,25 @@ impl Installation {
     /// # Errors
     /// When it does not come back.
     pub fn kill_container(&self, node: &str, container: &str) -> Result<()> {
+        self.until_restarted(node, container, |id| {
+            self.machine(node)?.ctr(&["tasks", "kill", "--signal", "SIGKILL", "--all", id]).map(drop)
+        })
+    }
+
+    /// Lets something end a container of the node's speaker, which has this id, and waits until it runs again and all is
+    /// Ready.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub fn until_restarted(
+        &self,
+        node: &str,
+        container: &str,
+        end: impl FnOnce(&str) -> Result<()>,
+    ) -> Result<()> {
         let (name, pod) = self.speaker_on(node)?;
         let (id, restarts) = container_of(&pod, container)?;
-        self.machine(node)?.ctr(&["tasks", "kill", "--signal", "SIGKILL", "--all", &id])?;
+        end(&id)?;
         wait::until_true(LONG, &format!("{container} of {name} to run again"), || {
             let pod = self.cluster.kubectl().get(&["-n", SYSTEM, "pod", &name])?;
             let (now, count) = container_of(&pod, container)?;
@@ -185,12 +201,20 @@ impl Installation {
     /// `kubectl delete -f` of a manifest: everything, or (with a selector) what has that label.
     ///
     /// # Errors
-    /// When something of it does not go within a minute.
+    /// When something of it does not go.
     pub fn uninstall(&self, file: &str, selector: Option<&str>) -> Result<()> {
         let manifest = bins::checkout()?.join("manifests").join(file).display().to_string();
-        let mut args = vec!["delete", "--ignore-not-found", "--timeout=55s", "-f", &manifest];
-        args.extend(selector.into_iter().flat_map(|selector| ["-l", selector]));
-        self.cluster.kubectl().run(&args).with_context(|| self.report())?;
+        let kubectl = self.cluster.kubectl();
+        let what = ["--ignore-not-found", "-f", &manifest];
+        let only: Vec<&str> = selector.into_iter().flat_map(|selector| ["-l", selector]).collect();
+        // the end of a CRD may take longer than one command is given
+        kubectl.run(&[&["delete", "--wait=false"], &what[..], &only].concat())?;
+        wait::until_true(LONG, &format!("what {file} has made to go"), || {
+            let left = kubectl.run(&[&["get", "-o", "name"], &what[..], &only].concat())?;
+            ensure!(left.trim().is_empty(), "left: {left}");
+            Ok(true)
+        })
+        .with_context(|| self.report())?;
         wait::until_true(PATIENCE, "the product's Pods to go", || {
             let pods = self.cluster.kubectl().run(&[
                 "-n",

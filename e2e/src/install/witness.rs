@@ -2,6 +2,7 @@
 //! what a router was told and did meanwhile.
 
 use std::{
+    cell::Cell,
     fmt,
     net::IpAddr,
     ops::Range,
@@ -13,6 +14,7 @@ use anyhow::{Context as _, Result};
 use super::Installation;
 use crate::{
     capture::Capture,
+    cluster::PATIENCE,
     fabric::{Segment, TOR},
     lab::neighbours,
     load::{Load, Tally},
@@ -28,6 +30,9 @@ const LONG: Duration = Duration::from_mins(4);
 /// Fifty requests a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// A network of documentation.
+const MARK: &str = "192.0.2.1";
+
 /// Watches from where it was started until it is dropped.
 #[derive(Debug)]
 pub struct Witness {
@@ -36,6 +41,8 @@ pub struct Witness {
     wire: Capture,
     routes: Running,
     address: IpAddr,
+    /// How much of the updates and of the route changes has been told of.
+    told: Cell<(usize, usize)>,
 }
 
 /// What was seen while something happened.
@@ -68,13 +75,18 @@ impl Witness {
         // a connection's ports choose its node, so that every node is asked
         fabric.tor.sysctl(&["net.ipv4.fib_multipath_hash_policy=1"])?;
         let log = fabric.warden.dir().join("witness-routes.log");
+        let routes = Spawn::new("ip").args(["-4", "monitor", "route"]).in_net(fabric.tor.path()).log(log);
+        let routes = routes.start(&fabric.warden)?;
+        // it does not say when it begins: it does once it shows a change
+        routes.wait_for(PATIENCE, "a change of a route", || {
+            fabric.tor.ip(&format!("route replace blackhole {MARK}"))?;
+            fabric.tor.ip(&format!("route delete blackhole {MARK}"))?;
+            Ok(routes.log_text().contains(MARK).then_some(()))
+        })?;
         Ok(Self {
             wire: Capture::start(&fabric.warden, &fabric.tor, TOR, "tcp port 179")?,
-            routes: Spawn::new("ip")
-                .args(["-4", "monitor", "route"])
-                .in_net(fabric.tor.path())
-                .log(log)
-                .start(&fabric.warden)?,
+            routes,
+            told: Cell::default(),
             routed: Load::start(&fabric.remote, routed, PAUSE)?,
             flat: Load::start(&fabric.client, flat, PAUSE)?,
             address: routed,
@@ -93,15 +105,19 @@ impl Witness {
         step: &str,
         happen: impl FnOnce(&mut Installation) -> Result<()>,
     ) -> Result<Seen> {
-        let (start, since, moves) = (wait::now(), wait::since_epoch()?, self.moves());
+        let start = wait::now();
         happen(installation).with_context(|| step.to_owned())?;
         settle(installation, tor).with_context(|| step.to_owned())?;
         let time: Range<Instant> = start..wait::now();
         let from_router = [IpAddr::from(Segment::Tor.v4(1)), Segment::Tor.v6(1).into()];
-        let said = updates(&self.wire.frames()?)?;
+        // what was not written yet when the step before was told of is new now
+        let (told, moved) = self.told.get();
+        let (said, moves) = (updates(&self.wire.frames()?)?, self.moves());
+        self.told.set((said.len(), moves));
         let withdrawn = said
             .iter()
-            .filter(|update| update.at >= since && !from_router.contains(&update.from))
+            .skip(told)
+            .filter(|update| !from_router.contains(&update.from))
             .map(|update| update.withdrawn.len())
             .sum();
         let ((bgp, beyond), (l2, flat)) = (self.routed.tally(&time)?, self.flat.tally(&time)?);
@@ -113,7 +129,7 @@ impl Witness {
             bgp,
             l2,
             withdrawn,
-            moved: self.moves() - moves,
+            moved: moves - moved,
             faults,
         })
     }

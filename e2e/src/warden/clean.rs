@@ -21,6 +21,12 @@ use nix::{
 use super::{PREFIX, cgroup};
 use crate::{process::Spawn, wait};
 
+/// How long whoever is asked to end may take.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// The same for the kernel, on a machine that is short of time.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// The warden's whole life: wait until the harness lets go of the pipe, then clean.
 ///
 /// # Errors
@@ -45,7 +51,7 @@ pub fn clean(dir: &Path) -> Result<()> {
     }
     for name in &state.cgroups {
         // a process that was killed leaves its group a moment later than it ends
-        wait::until(Duration::from_secs(5), "the control groups to go", || cgroup::remove(name).map(Some))?;
+        wait::until(PATIENCE, "the control groups to go", || cgroup::remove(name).map(Some))?;
     }
     fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))
 }
@@ -71,8 +77,10 @@ pub fn down(only: Option<&str>) -> Result<Vec<String>> {
         if let Some((owner, birth)) = state.owner {
             send(owner, birth, Signal::SIGTERM);
         }
-        let gone = wait::until_true(Duration::from_secs(15), "the warden to clean", || Ok(!dir.exists()));
-        if gone.is_err() {
+        // as long as there is a warden that cleans
+        let over = || Ok(!dir.exists() || !state.is_watched());
+        wait::until_true(GRACE + PATIENCE * 3, "the warden to clean", over).ok();
+        if dir.exists() {
             clean(&dir)?;
         }
         ended.push(id);
@@ -110,6 +118,7 @@ pub fn birth(pid: u32) -> Option<u64> {
 #[derive(Debug, Default)]
 struct State {
     owner: Option<(u32, u64)>,
+    warden: Option<(u32, u64)>,
     /// Whether its owner only waits for `lab down`.
     kept: bool,
     processes: BTreeSet<(u32, u64)>,
@@ -126,6 +135,7 @@ impl State {
             let words: Vec<&str> = line.split(' ').collect();
             match words.as_slice() {
                 ["owner", pid, birth] => state.owner = Some((pid.parse()?, birth.parse()?)),
+                ["warden", pid, birth] => state.warden = Some((pid.parse()?, birth.parse()?)),
                 ["kept"] => state.kept = true,
                 ["pid", pid, birth] => {
                     state.processes.insert((pid.parse()?, birth.parse()?));
@@ -145,7 +155,12 @@ impl State {
 
     /// Whether nobody uses the lab any more. Without an owner in its state it is just being made.
     fn left_over(&self) -> bool {
-        self.kept || self.owner.is_some_and(|(pid, born)| birth(pid) != Some(born) || !lives(pid))
+        self.kept || self.owner.is_some_and(|owner| !is_alive(owner))
+    }
+
+    /// Whether its owner lives, or the warden, who cleans up after it.
+    fn is_watched(&self) -> bool {
+        self.owner.into_iter().chain(self.warden).any(is_alive)
     }
 
     /// The noted processes that still live, and all that live inside the lab's namespaces.
@@ -170,9 +185,7 @@ impl State {
 }
 
 fn end_processes(state: &State) -> Result<()> {
-    for (signal, patience) in
-        [(Signal::SIGTERM, Duration::from_secs(3)), (Signal::SIGKILL, Duration::from_secs(5))]
-    {
+    for (signal, patience) in [(Signal::SIGTERM, GRACE), (Signal::SIGKILL, PATIENCE)] {
         for (pid, born) in state.living()? {
             send(pid, born, signal);
         }
@@ -193,6 +206,11 @@ pub fn send(pid: u32, born: u64, signal: Signal) {
         // one that has just ended is as good as one that the signal ends
         kill(Pid::from_raw(pid), signal).ok();
     }
+}
+
+/// Whether the process of this pid and birth runs.
+fn is_alive((pid, born): (u32, u64)) -> bool {
+    birth(pid) == Some(born) && lives(pid)
 }
 
 /// Whether the process runs; a zombie does not, it is its parent's to bury.

@@ -58,7 +58,7 @@ pub(crate) fn install_metallb(cluster: &Cluster, manifest: &Path, configuration:
         .filter(|document| !document.contains("kind: ValidatingWebhookConfiguration"))
         .collect();
     kubectl.apply(&without_webhooks.join("\n---\n"))?;
-    kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
+    cluster.wait_for_kinds()?;
     kubectl.apply(&configuration)?;
     kubectl.apply_file(manifest).map(drop)
 }

@@ -1,14 +1,23 @@
 //! What is seen from outside while the cluster moves: every change of every Service, the router's routes, and a client.
 
 use std::{
-    collections::BTreeMap,
-    net::IpAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use ferrolb_e2e::{cluster::Cluster, pod, process::Running, tor, wait};
+use ferrolb_e2e::{
+    capture::Capture,
+    cluster::Cluster,
+    fabric::TOR,
+    pod,
+    process::Running,
+    tcp::{Segment, segments},
+    tor, wait,
+};
+use pnet::util::MacAddr;
 use serde_json::Value;
 
 use crate::services::{Held, is_balanced, key};
@@ -60,11 +69,22 @@ impl Watch {
     }
 }
 
+/// How long the client waits for an answer: how soon one comes is the machine's matter, and what the network lost shows
+/// on the wire.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// What a client beyond the router and the router itself saw of an address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) asked: usize,
+    /// How often it was called, on the wire.
+    pub(crate) called: usize,
     pub(crate) failed: usize,
+    /// Connections for which the client had to call again, and those that were reset though the router sent all their
+    /// packets to one node.
+    pub(crate) lost: usize,
+    /// Connections that were reset, of which the router sent packets to two nodes: who comes second does not know them.
+    pub(crate) parted: usize,
     pub(crate) longest_without_answer: Duration,
     pub(crate) longest_without_route: Duration,
 }
@@ -75,17 +95,19 @@ pub(crate) fn during<T>(
     addresses: &[IpAddr],
     work: impl FnOnce() -> Result<T>,
 ) -> Result<(T, BTreeMap<IpAddr, Seen>)> {
+    let fabric = cluster.fabric();
+    let wire = Capture::start(&fabric.warden, &fabric.remote, "up", "tcp port 80")?;
+    let beyond = Capture::start(&fabric.warden, &fabric.tor, TOR, "tcp port 80")?;
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let client = scope.spawn(|| -> Result<BTreeMap<IpAddr, Seen>> {
-            let fabric = cluster.fabric();
             let now = wait::now();
             let mut seen: BTreeMap<IpAddr, (Seen, Instant, Instant)> =
                 addresses.iter().map(|address| (*address, (Seen::default(), now, now))).collect();
             while !over.load(Ordering::Relaxed) {
                 for (address, (seen, answered, routed)) in &mut seen {
                     seen.asked += 1;
-                    let answer = pod::fetch(&fabric.remote, *address, 80);
+                    let answer = pod::fetch_within(LIMIT, &fabric.remote, *address, 80);
                     let now = wait::now();
                     match answer {
                         Ok(_) => *answered = now,
@@ -108,6 +130,38 @@ pub(crate) fn during<T>(
         let done = work();
         over.store(true, Ordering::Relaxed);
         let seen = client.join().map_err(|_| anyhow!("the client panicked"))?;
-        Ok((done?, seen?))
+        let (done, mut seen) = (done?, seen?);
+        let (wire, beyond) = (segments(&wire.frames()?), segments(&beyond.frames()?));
+        for (address, seen) in &mut seen {
+            seen.judge(*address, &wire, &beyond);
+        }
+        Ok((done, seen))
     })
+}
+
+impl Seen {
+    /// Takes in what passed between the client and the router, and what between the router and the nodes.
+    fn judge(&mut self, address: IpAddr, wire: &[Segment], beyond: &[Segment]) {
+        let mut nodes: BTreeMap<SocketAddr, BTreeSet<MacAddr>> = BTreeMap::new();
+        for segment in beyond.iter().filter(|segment| segment.to.ip() == address) {
+            nodes.entry(segment.from).or_default().insert(segment.station);
+        }
+        let (mut calls, mut again, mut reset) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for segment in wire {
+            let client = if segment.to.ip() == address { segment.from } else { segment.to };
+            if ![segment.from.ip(), segment.to.ip()].contains(&address) {
+                continue;
+            }
+            if segment.calls && !calls.insert((client, segment.sequence)) {
+                again.insert(client);
+            }
+            if segment.resets {
+                reset.insert(client);
+            }
+        }
+        let parted = |client: &SocketAddr| nodes.get(client).is_some_and(|nodes| nodes.len() > 1);
+        self.called = calls.len();
+        self.parted = reset.iter().filter(|client| parted(client)).count();
+        self.lost = again.len() + reset.len() - self.parted;
+    }
 }

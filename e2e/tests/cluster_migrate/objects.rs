@@ -7,6 +7,7 @@ use ferrolb_e2e::{
     bins,
     cluster::{Cluster, Extent, Identity, MetalLb, SYSTEM, documents},
     fabric::Fabric,
+    wait,
 };
 use serde_json::Value;
 
@@ -23,20 +24,26 @@ fn the_manifest_applies_over_each_of_metallbs() -> Result<()> {
         let cluster = Cluster::start(Fabric::create(1)?, Extent::ApiOnly)?;
         guide::install_metallb(&cluster, &metallb.manifest(mode), CONFIGURATION)?;
         let objects = configuration(&cluster)?;
-        let refused = guide::pool_can_be_changed(&cluster, mode);
-        ensure!(refused.is_err(), "{mode}: MetalLB's webhook is not asked");
+        let mut tries = 0;
+        wait::until_true(DEADLINE, &format!("{mode}: MetalLB's webhook to be asked"), || {
+            tries += 1;
+            Ok(guide::pool_can_be_changed(&cluster, &format!("{mode}-{tries}")).is_err())
+        })?;
         if mode == "frr-k8s" {
             // as MetalLB's speaker leaves it behind; nobody answers the webhook that would look at it
             cluster.kubectl().run(&["delete", "validatingwebhookconfiguration", "--all"])?;
-            cluster.kubectl().apply(
-                &"{apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRConfiguration, metadata: \
-                  {name: metallb-n1, namespace: metallb-system}, spec: {}}",
-            )?;
+            wait::until(DEADLINE, "what MetalLB's speaker leaves behind", || {
+                let left = "{apiVersion: frrk8s.metallb.io/v1beta1, kind: FRRConfiguration, metadata: \
+                            {name: metallb-n1, namespace: metallb-system}, spec: {}}";
+                cluster.kubectl().apply(&left).map(Some)
+            })?;
             cluster.kubectl().apply_file(&metallb.manifest(mode))?;
         }
         for step in steps {
             if *step == "clean" {
-                guide::pool_can_be_changed(&cluster, mode).context("a webhook of MetalLB's is left")?;
+                wait::until(DEADLINE, &format!("{mode}: no webhook of MetalLB's to be left"), || {
+                    guide::pool_can_be_changed(&cluster, mode).map(Some)
+                })?;
             }
             guide::follow(&cluster, &metallb, mode, step).with_context(|| mode.to_owned())?;
         }
@@ -127,7 +134,7 @@ fn definitions_that_kubectl_did_not_apply_serve_the_objects_too() -> Result<()> 
             kubectl.run(&["create", "-f", &file.display().to_string()])?;
         }
     }
-    kubectl.run(&["wait", "--for=condition=established", "--timeout=30s", "crd", "--all"])?;
+    cluster.wait_for_kinds()?;
     kubectl.run(&["create", "namespace", SYSTEM])?;
     kubectl.apply(&CONFIGURATION)?;
     let objects = configuration(&cluster)?;

@@ -6,10 +6,13 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{bins, fabric::Segment, lab::prefix, process::Spawn, wait};
 use serde_json::Value;
 
-use crate::world::{DEADLINE, World, world};
+use crate::world::{DEADLINE, World, n2, world};
 
-/// A drain's time, 30 s, and some.
-const LEFT: Duration = Duration::from_secs(60);
+/// A drain's time: for as long the routes say that they will go.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// That, and some.
+const LEFT: Duration = Duration::from_mins(2);
 
 fn ask(world: &World, command: &str) -> Result<()> {
     let ferrolb = Spawn::new(bins::product("ferrolb")?).args([command, "--node", "n2", "--kubeconfig"]);
@@ -56,10 +59,11 @@ fn a_node_is_drained_by_its_annotation() -> Result<()> {
     };
     all(DEADLINE, "routes by n2", &|told| told.as_deref() == Some(""))?;
     let before = sessions()?;
+    let alone = n2();
     ask(world, "drain")?;
     ensure!(annotated(world)?, "no annotation");
     // FRR's word for 65535:0
-    all(DEADLINE, "routes that will go", &|told| {
+    all(DRAIN, "routes that will go", &|told| {
         told.as_deref().is_some_and(|text| ["graceful-shutdown", "65535:0"].contains(&text))
     })?;
     all(LEFT, "no route by n2", &Option::is_none)?;
@@ -70,6 +74,7 @@ fn a_node_is_drained_by_its_annotation() -> Result<()> {
     ask(world, "undrain")?;
     ensure!(!annotated(world)?, "the annotation is left");
     all(DEADLINE, "routes by n2 again", &|told| told.as_deref() == Some(""))?;
+    drop(alone);
     for (before, now) in before.iter().zip(sessions()?) {
         ensure!((before.came_up, before.dropped) == (now.came_up, now.dropped), "{before:?}, then {now:?}");
     }

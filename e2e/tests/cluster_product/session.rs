@@ -16,7 +16,7 @@ use ferrolb_e2e::{
 };
 use serde_json::{Value, json};
 
-use crate::world::{DEADLINE, World, world};
+use crate::world::{DEADLINE, World, n2, world};
 
 /// A router that takes n1 only with the right password.
 struct Guarded {
@@ -60,6 +60,12 @@ impl Guarded {
         self.birdc("configure").map(drop)
     }
 
+    /// The session's line, with the time since when it is as it is.
+    fn line(&self) -> Result<String> {
+        let text = self.birdc("show protocols n1")?;
+        text.lines().find(|line| line.starts_with("n1 ")).map(str::to_owned).context("no session n1")
+    }
+
     fn wait(&self, established: bool) -> Result<()> {
         wait::until_true(DEADLINE, &format!("the session with a password: {established}"), || {
             Ok(self.birdc("show protocols n1")?.contains("Established") == established)
@@ -101,13 +107,14 @@ fn a_password_comes_from_a_secret() -> Result<()> {
     router.wait(false)?;
     secret(world, "kubernetes.io/basic-auth", "second")?;
     router.wait(true)?;
+    let line = router.line()?;
     // what worked stays when the Secret goes bad, and the words are MetalLB's
     world.kubectl().run(&["-n", SYSTEM, "delete", "secret", "guarded"])?;
     secret(world, "Opaque", "third")?;
     log(
         r#"parsing peer guarded secret type mismatch on \"metallb-system\"/\"guarded\", type \"kubernetes.io/basic-auth\" is expected \nfailed to parse peer guarded password secret"#,
     )?;
-    router.wait(true)?;
+    assert_eq!(router.line()?, line, "BIRD had it down meanwhile");
     for (before, now) in before.iter().zip(sessions()?) {
         let (before, now) = (before.context("no session")?, now.context("no session")?);
         ensure!((before.came_up, before.dropped) == (now.came_up, now.dropped), "{before:?}, then {now:?}");
@@ -123,6 +130,7 @@ fn a_password_comes_from_a_secret() -> Result<()> {
 fn a_separate_frr_k8s_gets_its_object() -> Result<()> {
     const NAMESPACE: &str = "frr-k8s-system";
     let world = world()?;
+    let _alone = n2();
     let kubectl = world.kubectl();
     kubectl.run(&["create", "namespace", NAMESPACE])?;
     let overlay = kustomize(&bins::checkout()?.join(Path::new("manifests/overlays/frrk8s")))?;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{cluster::SYSTEM, wait};
 use serde_json::{Value, json};
 
-use crate::world::{DEADLINE, World, world};
+use crate::world::{DEADLINE, World, n2, world};
 
 /// The objects of a kind with these labels.
 fn objects(world: &World, kind: &str, labels: &str) -> Result<Vec<Value>> {
@@ -25,6 +25,7 @@ fn one(world: &World, kind: &str, labels: &str, check: impl Fn(&Value) -> Result
 #[test]
 fn a_service_has_a_status_for_each_node_with_the_peers_that_were_told() -> Result<()> {
     let world = world()?;
+    let _same = n2();
     world.service("said", &["metallb.io/address-pool: routed"])?;
     world.addressed("said")?;
     let of = |node: &str| {
@@ -61,6 +62,7 @@ fn a_service_has_a_status_for_each_node_with_the_peers_that_were_told() -> Resul
 #[test]
 fn a_service_has_one_status_with_the_node_that_answers() -> Result<()> {
     let world = world()?;
+    let _same = n2();
     world.service("answered", &["metallb.io/address-pool: flat"])?;
     world.addressed("answered")?;
     let labels = "metallb.io/service-name=answered,metallb.io/service-namespace=default";

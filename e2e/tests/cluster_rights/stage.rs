@@ -61,6 +61,10 @@ impl<'a> Stage<'a> {
         program.wait_for(DEADLINE, "the API server to refuse it", || {
             Ok((self.refusals()? > tries).then_some(()))
         })?;
+        if self.row.trigger == Trigger::Deleted && self.has_outcome(&program)? {
+            // twice a minute FRR's whole configuration is said anew, and finds its object gone by itself: not twice in a row
+            self.unsay()?;
+        }
         ensure!(!self.has_outcome(&program)?, "nothing is lost; the table says: {}", self.row.gone);
         self.is_told(&program)?;
 

@@ -13,8 +13,9 @@ use ferrolb_e2e::{
 
 use crate::objects;
 
-/// Long enough for anything that the product does at once, and for the third try of what it tries again.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// Long enough for anything that the product does at once, and for the third try of what it tries again, on a machine
+/// that runs eight programs of these tests at a time.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(150);
 
 /// Rows of each program that run at a time.
 pub(crate) const LANES: u8 = 4;
@@ -63,7 +64,7 @@ fn start() -> Result<World> {
 /// The status with which `/metrics` answers the bearer of a token.
 pub(crate) fn scrape(net: &Net, port: u16, token: &str) -> Result<String> {
     net.command("curl")
-        .args(["-sk", "-m", "5", "-o", "/dev/null", "-w", "%{http_code}"])
+        .args(["-sk", "-m", "15", "-o", "/dev/null", "-w", "%{http_code}"])
         .args(["-H", &format!("Authorization: Bearer {token}"), &format!("https://127.0.0.1:{port}/metrics")])
         .text()
 }

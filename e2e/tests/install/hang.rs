@@ -50,7 +50,9 @@ fn a_hanging_bgpd_is_started_anew_and_its_routes_come_back() -> Result<()> {
     assert_eq!(frr_of(installation, node.name())?, (pod, restarts + 1));
     let events = ["-n", SYSTEM, "get", "events", "--field-selector", "reason=Unhealthy", "-o", "json"];
     let events = installation.cluster.kubectl().run(&events)?;
-    assert!(events.contains("frr/check: no answer of bgpd"), "{events}");
+    // on a machine that is short of time others may not have answered in time either
+    let named = |line: &str| line.contains("frr/check: no answer of") && line.contains(" bgpd");
+    assert!(events.lines().any(named), "{events}");
     Ok(())
 }
 

@@ -33,6 +33,8 @@ fn nobody_notices_what_happens_to_it() -> Result<()> {
     }
     // the routers were promised a return, and would keep the routes for as long as it may take
     life::retract(&world.installation, (&world.tor, &world.bird), &addresses)?;
+    // without its advertisements it is nothing that another test could go on with
+    world.shall_be(None)?;
     Ok(())
 }
 

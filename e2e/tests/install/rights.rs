@@ -97,6 +97,7 @@ fn every_capability_of_frr_is_needed(installation: &Installation, speaker: &Valu
                     ],
                     "readinessProbe": {
                         "exec": {"command": ["vtysh", "-c", "show bfd peers"]}, "periodSeconds": 1,
+                        "timeoutSeconds": 5,
                     },
                     "volumeMounts": [
                         {"name": "run", "mountPath": "/var/run/frr"}, {"name": "tmp", "mountPath": "/var/tmp"},

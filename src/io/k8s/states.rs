@@ -7,6 +7,7 @@
 
 mod home;
 mod kinds;
+mod trouble;
 
 pub use kinds::{BgpSession, Configured, Frr, PoolInUse, ServiceBgp, ServiceL2};
 
@@ -35,6 +36,7 @@ use tokio::{
     task::JoinSet,
     time::{Instant, timeout},
 };
+use trouble::Trouble;
 
 /// Requests of one kind in flight: few, since what is said must not hold up what is done.
 const CONCURRENCY: usize = 2;
@@ -406,85 +408,6 @@ impl<K: Kind> Keeper<K> {
         }
         self.trouble.over();
         None
-    }
-}
-
-/// Whether something fails, so that it is said once.
-#[derive(Default)]
-struct Trouble {
-    told: bool,
-    pause: Option<Duration>,
-}
-
-impl Trouble {
-    fn over(&mut self) {
-        *self = Self::default();
-    }
-
-    fn longer(&mut self) -> Duration {
-        let pause = self.pause.map_or(RETRY.0, |pause| (pause * 2).min(RETRY.1));
-        self.pause = Some(pause);
-        pause
-    }
-
-    /// The watch failed: what to say, and how long to leave it.
-    fn watch(&mut self, resource: &ApiResource, error: &watcher::Error) -> Duration {
-        use watcher::Error::{InitialListFailed, WatchFailed, WatchStartFailed};
-        let crd = format!("{}.{}", resource.plural, resource.group);
-        let first = !std::mem::replace(&mut self.told, true);
-        let fault = match error {
-            InitialListFailed(fault) | WatchStartFailed(fault) | WatchFailed(fault) => fault,
-            other => {
-                tracing::debug!(crd, fault = %other, "states are not watched for a moment");
-                return self.longer();
-            }
-        };
-        match fault {
-            kube::Error::Api(status) if status.is_not_found() || status.code == 404 => {
-                if first {
-                    tracing::info!(crd, "there is no such CRD, so none of these objects is written");
-                }
-                self.longer()
-            }
-            kube::Error::Api(status) if status.is_forbidden() => {
-                if first {
-                    let (right, fault) = (format!("list and watch {crd}"), brief(fault));
-                    tracing::error!(
-                        right,
-                        fault,
-                        "our ServiceAccount lacks a right: apply the RBAC of this version"
-                    );
-                }
-                self.longer()
-            }
-            fault => {
-                if first {
-                    tracing::warn!(crd, fault = brief(fault), "cannot watch our own objects, trying again");
-                }
-                self.longer()
-            }
-        }
-    }
-
-    fn request(&mut self, resource: &ApiResource, fault: &Fault) -> Duration {
-        let crd = format!("{}.{}", resource.plural, resource.group);
-        // what the watch says about it is enough
-        if matches!(fault, Fault::Gone | Fault::There) {
-            return self.longer();
-        }
-        let first = !std::mem::replace(&mut self.told, true);
-        match fault {
-            Fault::Forbidden(fault) if first => {
-                tracing::error!(
-                    crd,
-                    fault,
-                    "may not write states: our ServiceAccount needs create, delete and patch on {crd} and their status"
-                );
-            }
-            Fault::Failed(fault) if first => tracing::warn!(crd, fault, "cannot write states, trying again"),
-            _ => {}
-        }
-        self.longer()
     }
 }
 
