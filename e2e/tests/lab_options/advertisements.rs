@@ -18,6 +18,7 @@ use ferrolb_e2e::{
 
 use crate::{
     peers::ALIAS,
+    users::settled,
     world::{World, annotated, object},
 };
 
@@ -49,7 +50,7 @@ fn aggregates_stay_while_any_service_is_in_them() -> Result<()> {
     told(&world, &PEERS, "10.66.0.1/32", None)?;
     told(&world, &PEERS, "10.66.0.0/24", Some(&Wanted::default()))?;
     for wire in wires {
-        let said = updates(&wire.frames()?)?;
+        let said = updates(&wire.frames_past(wait::since_epoch()?)?)?;
         let withdrawn: BTreeSet<String> = said.into_iter().flat_map(|update| update.withdrawn).collect();
         ensure!(
             withdrawn.iter().all(|prefix| prefix.starts_with("10.66.0.1/") || prefix == "fd00:66::1/128"),
@@ -97,6 +98,7 @@ fn attributes() -> Result<()> {
     let reported = || Ok(world.lab.manifests.problems("speaker-n1")?.contains("clash"));
     wait::until_true(DEADLINE, "a problem about the advertisement `clash`", reported)
         .with_context(|| world.lab.logs())?;
+    settled(&world)?;
     told(&world, &PEERS, prefix, Some(&wanted(Some(200), &union)))?;
     world.lab.manifests.remove("ad-clash")?;
 
@@ -148,13 +150,14 @@ fn med_and_prepend() -> Result<()> {
     let reported = || Ok(world.lab.manifests.problems("speaker-n1")?.contains("clash"));
     wait::until_true(DEADLINE, "a problem about the advertisement `clash`", reported)
         .with_context(|| world.lab.logs())?;
+    settled(&world)?;
     told(Some(u32::MAX), 1)?;
     world.lab.manifests.remove("ad-clash")?;
     advertise("base", "{ferrolb.io/med: \"0\"}")?;
     told(Some(0), 0)?;
     advertise("base", "{}")?;
     told(None, 0)?;
-    let said = updates(&wire.frames()?)?;
+    let said = updates(&wire.frames_past(wait::since_epoch()?)?)?;
     ensure!(!said.is_empty() && said.iter().all(|update| update.withdrawn.is_empty()), "{said:#?}");
     Ok(())
 }

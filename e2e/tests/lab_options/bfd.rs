@@ -1,9 +1,9 @@
 //! What else a BFD profile has: echo, passive mode, and how far away packets may come from.
 //!
-//! But for one test nothing here lets BFD end a session that has to come back by itself: see
+//! But for one test nothing here lets BFD end a session that has to come back by itself, and both ends are patient: see
 //! [`who_was_missed_comes_back`].
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     peers::HOP,
-    world::{World, profile},
+    world::{Watch, World, profile},
 };
 
 /// Echo packets are on the wire from each node once the profile says so, as often as the router was told that they may
@@ -29,8 +29,8 @@ fn echo() -> Result<()> {
     let router = world.router("f10-v4")?;
     let frr = router.frr().context("it runs FRR")?;
     let wire = Capture::start(&world.lab.fabric.warden, router.net(), TOR, "udp port 3785")?;
-    world.router_watches("f10-v4", true)?;
-    let echo = "{receiveInterval: 310, transmitInterval: 320, echoMode: true, echoInterval: 90}";
+    world.router_watches("f10-v4", Watch::Patiently)?;
+    let echo = "{receiveInterval: 310, transmitInterval: 320, detectMultiplier: 50, echoMode: true, echoInterval: 90}";
     world.lab.manifests.put("echo", &profile("echo", echo))?;
     let watched = world.peer("f10-v4")?.with("bfdProfile", "echo");
     let come = || {
@@ -53,7 +53,8 @@ fn echo() -> Result<()> {
         Ok(())
     };
     world.step(&[], || world.put(&watched), come)?;
-    unwatched(&world, "echo")
+    world.unwatched("f10-v4")?;
+    world.lab.manifests.remove("echo")
 }
 
 /// In passive mode a node says nothing until the router has: whoever speaks first is the router, and without passive mode
@@ -62,7 +63,7 @@ fn echo() -> Result<()> {
 fn passive_mode() -> Result<()> {
     let world = World::get()?;
     let router = world.router("f10-v4")?;
-    let intervals = "receiveInterval: 310, transmitInterval: 320";
+    let intervals = "receiveInterval: 310, transmitInterval: 320, detectMultiplier: 50";
     world.lab.manifests.put("waits", &profile("waits", &format!("{{{intervals}, passiveMode: true}}")))?;
     world.lab.manifests.put("calls", &profile("calls", &format!("{{{intervals}}}")))?;
     let (has, up) = (node_has(&world), node_is(&world, "up"));
@@ -82,13 +83,23 @@ fn passive_mode() -> Result<()> {
         };
         let watched = world.peer("f10-v4")?.with("bfdProfile", name);
         world.step(&[], || world.put(&watched), || has(name))?;
-        if !waits {
+        if waits {
+            // whoever is not passive says something every second
+            wait::pass(Duration::from_secs(3));
+            ensure!(firsts()? == [None; 2], "{name}: {:?}", firsts()?);
+        } else {
             wait::until_true(DEADLINE, "the nodes to call", || Ok(firsts()? == [Some(true); 2]))?;
         }
-        world.router_watches("f10-v4", true)?;
+        world.router_watches("f10-v4", Watch::Patiently)?;
         up("f10-v4")?;
-        ensure!(firsts()? == [Some(!waits); 2], "{name}: {:?}", firsts()?);
-        unwatched(&world, name)?;
+        // the capture may be a moment behind
+        wait::until_true(DEADLINE, "the first words of both ends", || {
+            let firsts = firsts()?;
+            ensure!(firsts == [Some(!waits); 2], "{name}: {firsts:?}");
+            Ok(true)
+        })?;
+        world.unwatched("f10-v4")?;
+        world.lab.manifests.remove(name)?;
     }
     Ok(())
 }
@@ -98,10 +109,8 @@ fn passive_mode() -> Result<()> {
 #[test]
 fn minimum_ttl() -> Result<()> {
     let world = World::get()?;
-    world
-        .lab
-        .manifests
-        .put("far", &profile("far", "{receiveInterval: 310, transmitInterval: 320, minimumTtl: 200}"))?;
+    let far = "{receiveInterval: 310, transmitInterval: 320, detectMultiplier: 50, minimumTtl: 200}";
+    world.lab.manifests.put("far", &profile("far", far))?;
     let watched = world.peer("hop")?.with("bfdProfile", "far");
     world.step(&[], || world.put(&watched), || node_is(&world, "up")("hop"))?;
     for node in world.lab.names() {
@@ -127,11 +136,16 @@ fn who_was_missed_comes_back() -> Result<()> {
     for (peer, runs_frr) in [("f8-v4", true), ("f10-v4", true), ("hop", false)] {
         // BIRD watches all the time
         if runs_frr {
-            world.router_watches(peer, true)?;
+            world.router_watches(peer, Watch::Closely)?;
         }
         let watched = world.peer(peer)?.with("bfdProfile", "fast");
-        world.step(&[], || world.put(&watched), || node_is(&world, "up")(peer))?;
+        world.step(&[peer], || world.put(&watched), || node_is(&world, "up")(peer))?;
         for node in world.lab.names() {
+            // the profile leaves to FRR how many packets may be missing
+            let all = world.lab.frr(&node)?.json("show bfd peers json")?;
+            let session = of(&all, &world.address(peer)?).with_context(|| format!("no BFD in {all:#}"))?;
+            let multiplier = session.get("detect-multiplier").and_then(Value::as_u64);
+            ensure!(multiplier == Some(3), "{session:#}");
             world.cut(peer, &node)?;
             world.wait_seen(peer, &node, "missed", |seen| !seen.established)?;
             world.mend(peer)?;
@@ -139,6 +153,8 @@ fn who_was_missed_comes_back() -> Result<()> {
             if (peer, node.as_str()) == ("f10-v4", "n1") {
                 continue;
             }
+            // nobody is missed who is not watched
+            node_is(&world, "up")(peer)?;
             world.cut(peer, &node)?;
             world.wait_seen(peer, &node, "missed", |seen| !seen.established)?;
             world.lab.kill_frr(&node, &["bgpd", "zebra", "bfdd"])?;
@@ -148,27 +164,16 @@ fn who_was_missed_comes_back() -> Result<()> {
         }
         node_is(&world, "up")(peer)?;
         if runs_frr {
-            world.router_watches(peer, false)?;
+            world.router_watches(peer, Watch::Off)?;
+        } else {
+            world.remove(peer)?;
+            world.down(peer)?;
         }
         world.put(&world.peer(peer)?)?;
+        world.no_bfd()?;
         world.all_up()?;
     }
     world.lab.manifests.remove("fast")
-}
-
-/// Takes BFD away from f10-v4 again, on both ends.
-fn unwatched(world: &World, profile: &str) -> Result<()> {
-    world.router_watches("f10-v4", false)?;
-    world.put(&world.peer("f10-v4")?)?;
-    for node in world.lab.names() {
-        let frr = world.lab.frr(&node)?;
-        wait::until_true(DEADLINE, &format!("{node} without BFD"), || {
-            Ok(frr.json("show bfd peers json")?.as_array().is_some_and(Vec::is_empty))
-        })?;
-    }
-    world.up("f10-v4")?;
-    world.undisturbed(&["f10-v4"])?;
-    world.lab.manifests.remove(profile)
 }
 
 /// Waits until every node's f10-v4 is watched with this profile, whatever comes of it.

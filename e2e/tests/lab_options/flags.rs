@@ -68,7 +68,8 @@ fn settings_of_the_speaker() -> Result<()> {
     logged(&world, "debugging", true)?;
     crate::users::settled(&world)?;
     world.undisturbed(&[])?;
-    ensure!(withdrawn(&wire)?.is_empty(), "{:?} withdrawn by a restart", withdrawn(&wire)?);
+    let gone = withdrawn(&wire)?;
+    ensure!(gone.is_empty(), "{gone:?} withdrawn by a restart");
 
     cordon(&world, true)?;
     marked(&world, &steady, true)?;
@@ -81,7 +82,8 @@ fn settings_of_the_speaker() -> Result<()> {
     hear(&world, &[OPEN, BLOCKED[0], BLOCKED[1]])?;
     logged(&world, "informational", false)?;
     world.undisturbed(&[])?;
-    ensure!(withdrawn(&wire)?.is_empty(), "{:?} withdrawn", withdrawn(&wire)?);
+    let gone = withdrawn(&wire)?;
+    ensure!(gone.is_empty(), "{gone:?} withdrawn");
     world.router("f8-v4")?.frr().context("it runs FRR")?.vtysh(&format!(
         "configure terminal\nrouter bgp 65031\naddress-family ipv4 unicast\nno network {OPEN}\nno network {}\nno network {}",
         BLOCKED[0], BLOCKED[1]
@@ -89,9 +91,9 @@ fn settings_of_the_speaker() -> Result<()> {
     Ok(())
 }
 
-/// What the nodes have withdrawn from f8, but for what [`crate::users::settled`] takes back.
+/// What the nodes have withdrawn from f8 so far, but for what [`crate::users::settled`] takes back.
 fn withdrawn(wire: &Capture) -> Result<BTreeSet<String>> {
-    let all = updates(&wire.frames()?)?.into_iter().flat_map(|update| update.withdrawn);
+    let all = updates(&wire.frames_past(wait::since_epoch()?)?)?.into_iter().flat_map(|update| update.withdrawn);
     Ok(all.filter(|prefix| !prefix.starts_with("10.78.") && !prefix.starts_with("10.12")).collect())
 }
 

@@ -1,10 +1,10 @@
 //! Text that would be more than one word of frr.conf: refused, with the field named, and nowhere in FRR.
 
 use anyhow::{Context as _, Result, ensure};
-use ferrolb_e2e::{lab::DEADLINE, wait};
+use ferrolb_e2e::{fabric::NODE_ASN, lab::DEADLINE, wait};
 use serde_json::Value;
 
-use crate::world::World;
+use crate::world::{World, users};
 
 /// Stands in every text, so that FRR's configuration can be searched for it.
 const MARK: &str = "666666";
@@ -256,10 +256,19 @@ fn no_text_becomes_a_line() -> Result<()> {
         .with_context(|| {
             format!("{} without: {:#?}", missing.len(), missing.iter().take(20).collect::<Vec<_>>())
         })?;
+    }
+    // what comes after all of it has arrived, and so would it have
+    let after = "10.79.0.0/24";
+    let spec = format!("{{bgp: {{routers: [{{asn: {NODE_ASN}, prefixes: [{after}]}}]}}}}");
+    world.lab.manifests.put("after", &users("after", &spec))?;
+    for node in world.lab.names() {
         let frr = world.lab.frr(&node)?;
-        let running = frr.vtysh("show running-config")?;
-        let file = std::fs::read_to_string(frr.conf())?;
-        for text in [running, file] {
+        let texts = wait::until(DEADLINE, &format!("{after} in the FRR of {node} and in its file"), || {
+            let texts = [frr.vtysh("show running-config")?, std::fs::read_to_string(frr.conf())?];
+            Ok(texts.iter().all(|text| text.contains(after)).then_some(texts))
+        })
+        .with_context(|| world.lab.logs())?;
+        for text in texts {
             ensure!(
                 !text.contains(MARK) && !text.contains("6.6.6.6") && !text.contains("172.31.1.66"),
                 "{text}"

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     peers::{ALIAS, SECOND},
-    world::{World, profile},
+    world::{Watch, World, profile},
 };
 
 /// At each router and with each node's FRR: whose AS, which families, how long the hold time is, and whose routes are
@@ -85,10 +85,14 @@ fn routes_by_every_session() -> Result<()> {
             }
         }
     }
-    let routes = world.router("line")?.net().ip("-4 -j route show proto bgp")?;
-    let routes: Value = serde_json::from_str(&routes)?;
-    let via = routes.pointer("/0/via/family").or_else(|| routes.pointer("/0/nexthops/0/via/family"));
-    ensure!(via.and_then(Value::as_str) == Some("inet6"), "IPv4 by an IPv6 next hop in the kernel: {routes}");
+    // the kernel hears of it after BGP's table
+    wait::until_true(DEADLINE, "IPv4 by an IPv6 next hop in the kernel", || {
+        let routes = world.router("line")?.net().ip("-4 -j route show proto bgp")?;
+        let routes: Value = serde_json::from_str(&routes)?;
+        let via = routes.pointer("/0/via/family").or_else(|| routes.pointer("/0/nexthops/0/via/family"));
+        ensure!(via.and_then(Value::as_str) == Some("inet6"), "{routes}");
+        Ok(true)
+    })?;
     world.lab.remove("everywhere")?;
     world.lab.manifests.remove("advertisement")?;
     world.undisturbed(&[])
@@ -99,9 +103,16 @@ fn routes_by_every_session() -> Result<()> {
 fn a_change_is_one_sessions_own() -> Result<()> {
     let world = World::get()?;
 
-    // whose AS: a number for `external`
+    // whose AS: a number for `external`, which FRR begins anew with
     let changed = world.peer("f8-v6")?.without("dynamicASN").with("peerASN", 65031);
-    world.step(&["f8-v6"], || world.put(&changed), || world.up("f8-v6"))?;
+    let before = world.lab.names().into_iter().map(|node| Ok((world.seen("f8-v6", &node)?.life, node)));
+    let before = before.collect::<Result<Vec<_>>>()?;
+    let anew = || {
+        before.iter().try_for_each(|(life, node)| {
+            world.wait_seen("f8-v6", node, "anew", |seen| seen.established && seen.life != *life).map(drop)
+        })
+    };
+    world.step(&["f8-v6"], || world.put(&changed), anew)?;
 
     // two hops away only with multihop
     let near = world.peer("hop")?.without("ebgpMultiHop");
@@ -246,8 +257,8 @@ fn bfd_profiles() -> Result<()> {
         let session = all.as_array().into_iter().flatten().find(of).filter(up);
         Ok(session.map(|session| fields.map(|field| session.get(field).and_then(Value::as_u64))))
     };
-    let wait = |wanted: Option<[u64; 3]>| {
-        let wanted = wanted.map(|wanted| wanted.map(Some));
+    let wait = |wanted: [u64; 3]| {
+        let wanted = Some(wanted.map(Some));
         for node in world.lab.names() {
             let mut last = None;
             wait::until_true(DEADLINE, &format!("BFD with {node} as {wanted:?}"), || {
@@ -258,21 +269,18 @@ fn bfd_profiles() -> Result<()> {
         }
         Ok(())
     };
-    world.router_watches("f10-v4", true)?;
+    world.router_watches("f10-v4", Watch::Patiently)?;
     let watched = world.peer("f10-v4")?.with("bfdProfile", "slow");
-    world.step(&[], || world.put(&watched), || wait(Some([400, 500, 5])))?;
-    let faster = profile("slow", "{receiveInterval: 350, transmitInterval: 450, detectMultiplier: 7}");
-    world.step(&[], || world.lab.manifests.put("bfd", &faster), || wait(Some([350, 450, 7])))?;
+    world.step(&[], || world.put(&watched), || wait([400, 500, 50]))?;
+    let faster = profile("slow", "{receiveInterval: 350, transmitInterval: 450, detectMultiplier: 70}");
+    world.step(&[], || world.lab.manifests.put("bfd", &faster), || wait([350, 450, 70]))?;
     // a second profile, and the session moves to it
-    let second = profile("second", "{receiveInterval: 600, transmitInterval: 700}");
+    let second = profile("second", "{receiveInterval: 600, transmitInterval: 700, detectMultiplier: 60}");
     let moved = watched.with("bfdProfile", "second");
     world.step(&[], || world.lab.manifests.put("second", &second), || Ok(()))?;
-    world.step(&[], || world.put(&moved), || wait(Some([600, 700, 3])))?;
+    world.step(&[], || world.put(&moved), || wait([600, 700, 60]))?;
     // nobody wants it any more
-    world.router_watches("f10-v4", false)?;
-    world.step(&["f10-v4"], || world.put(&world.peer("f10-v4")?), || wait(None))?;
-    world.up("f10-v4")?;
-    world.undisturbed(&["f10-v4"])?;
+    world.unwatched("f10-v4")?;
     world.lab.manifests.remove("second")?;
     world.lab.manifests.remove("bfd")?;
     for node in world.lab.names() {

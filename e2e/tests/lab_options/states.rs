@@ -1,13 +1,18 @@
 //! What each speaker says of its sessions, whatever they are: unnumbered, in a VRF, at another port.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{lab::DEADLINE, objects::Service, wait};
 use serde_json::Value;
 
 use crate::{
     peers::PASSWORD,
-    world::{World, object},
+    world::{Watch, World, object},
 };
+
+/// FRR's configuration is said anew every half a minute, and after something happened.
+const REFRESHED: Duration = Duration::from_secs(60);
 
 /// Every session has its series under both namings, the unnumbered one beside the others; a prefix of each family that
 /// it carries is counted, and the Service's status names every peer. FRR's configuration is shown without the password
@@ -49,7 +54,7 @@ fn every_session_is_told_of() -> Result<()> {
             Ok(true)
         })?;
         ensure!(world.lab.frr(&node)?.vtysh("show running-config")?.contains(PASSWORD), "it has one");
-        wait::until_true(DEADLINE, &format!("FRR's configuration as {node} says it"), || {
+        wait::until_true(REFRESHED, &format!("FRR's configuration as {node} says it"), || {
             let text = said(&world, &node, "frr")?;
             ensure!(!text.contains(PASSWORD), "the password is shown: {text}");
             Ok(text.contains(" password ") && text.contains("neighbor line "))
@@ -84,13 +89,12 @@ fn unnumbered_bfd_is_told_of() -> Result<()> {
         }
         Ok(())
     };
-    world.router_watches("line", true)?;
+    world.router_watches("line", Watch::Patiently)?;
     let watched = world.peer("line")?.with("bfdProfile", "slow");
     world.step(&[], || world.put(&watched), || told(true))?;
-    world.router_watches("line", false)?;
-    world.step(&["line"], || world.put(&world.peer("line")?), || world.up("line"))?;
+    world.unwatched("line")?;
     told(false)?;
-    world.undisturbed(&["line"])
+    world.undisturbed(&[])
 }
 
 fn metrics(world: &World, node: &str) -> Result<String> {

@@ -85,22 +85,25 @@ impl World {
             self.put(&standing.object)?;
         }
         for watched in ["f8-v4", "f10-v4", "line"] {
-            self.router_watches(watched, false)?;
+            self.router_watches(watched, Watch::Off)?;
         }
         for standing in &self.standing {
             self.mend(standing.object.name)?;
         }
+        // what is put back may end sessions, and ends them only when it is read
+        crate::users::settled(self)?;
         self.all_up()
     }
 
-    /// Waits until every standing session is up, and remembers since when.
+    /// Waits until every standing session is up, and remembers since when: one that is about to end is none.
     pub(crate) fn all_up(&self) -> Result<()> {
-        for standing in &self.standing {
-            for node in &self.lab.fabric.nodes {
-                self.wait_seen(standing.object.name, node.name(), "up", |seen| seen.established)?;
-            }
-        }
-        *self.remembered() = self.lives_now()?;
+        let peers: Vec<&str> = self.standing.iter().map(|standing| standing.object.name).collect();
+        let lives = wait::until(DEADLINE, "all sessions, and none that ends while they are looked at", || {
+            let before = self.lives_now()?;
+            peers.iter().try_for_each(|peer| self.up(peer))?;
+            Ok((self.lives_now()? == before).then_some(before))
+        })?;
+        *self.remembered() = lives;
         Ok(())
     }
 
@@ -205,10 +208,29 @@ impl World {
         })
     }
 
-    /// Waits until a peer's session is up with every node.
+    /// Waits until a peer's session is up with every node. The node is asked first: what it was told ends a session
+    /// there, and the router hears of it.
     pub(crate) fn up(&self, peer: &str) -> Result<()> {
-        let nodes = self.lab.names();
-        nodes.iter().try_for_each(|node| self.wait_seen(peer, node, "up", |seen| seen.established).map(drop))
+        for node in self.lab.names() {
+            wait::until_true(DEADLINE, &format!("{node} to have {peer} up"), || self.own(peer, &node))
+                .with_context(|| self.lab.logs())?;
+            self.wait_seen(peer, &node, "up", |seen| seen.established)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a node's own FRR has a standing peer's session up.
+    fn own(&self, peer: &str, node: &str) -> Result<bool> {
+        let object = &self.standing(peer)?.object;
+        let name = object.field("peerAddress").or(object.field("interface")).context("it has no name")?;
+        let all = self.lab.frr(node)?.json("show bgp vrf all summary json")?;
+        // by VRF and by family
+        let vrfs = all.as_object().into_iter().flatten();
+        let mut families = vrfs.flat_map(|(_, vrf)| vrf.as_object()).flatten();
+        Ok(families.any(|(_, family)| {
+            let state = family.get("peers").and_then(|peers| peers.get(name)?.get("state")?.as_str());
+            state == Some("Established")
+        }))
     }
 
     /// Waits until a peer's session is up with no node.
@@ -238,15 +260,42 @@ impl World {
         self.router(peer)?.net().command("nft").arg(rules).text().map(drop)
     }
 
-    /// Turns the BFD of a standing peer's router, which runs FRR, on and off.
-    pub(crate) fn router_watches(&self, peer: &str, on: bool) -> Result<()> {
+    /// How a standing peer's router, which runs FRR, watches the nodes by BFD from now on.
+    pub(crate) fn router_watches(&self, peer: &str, how: Watch) -> Result<()> {
         let frr = self.router(peer)?.frr().context("it runs FRR")?;
-        let mut lines = vec!["configure terminal".to_owned(), "router bgp".to_owned()];
+        let (no, profile) = match how {
+            Watch::Off => ("no ", ""),
+            Watch::Closely => ("", ""),
+            Watch::Patiently => ("", " profile patient"),
+        };
+        let mut lines = ["configure terminal", "bfd", "profile patient", "detect-multiplier 50", "router bgp"]
+            .map(str::to_owned)
+            .to_vec();
         for node in self.lab.names() {
-            let name = name(&self.at(peer, &node)?);
-            lines.push(format!("{}neighbor {name} bfd", if on { "" } else { "no " }));
+            lines.push(format!("{no}neighbor {} bfd{profile}", name(&self.at(peer, &node)?)));
         }
         frr.vtysh(&lines.join("\n")).map(drop)
+    }
+
+    /// Waits until no node has BFD with anybody: from then on it ends no session. Those that it has ended come back.
+    pub(crate) fn no_bfd(&self) -> Result<()> {
+        for node in self.lab.names() {
+            let frr = self.lab.frr(&node)?;
+            wait::until_true(DEADLINE, &format!("{node} without BFD"), || {
+                Ok(frr.json("show bfd peers json")?.as_array().is_some_and(Vec::is_empty))
+            })
+            .with_context(|| self.lab.logs())?;
+        }
+        Ok(())
+    }
+
+    /// Takes BFD away from a standing peer again, on both ends; the router runs FRR, and nobody else has BFD.
+    pub(crate) fn unwatched(&self, peer: &str) -> Result<()> {
+        self.router_watches(peer, Watch::Off)?;
+        self.put(&self.peer(peer)?)?;
+        self.no_bfd()?;
+        self.up(peer)?;
+        self.undisturbed(&[peer])
     }
 
     /// A session of its own for a standing peer: what it has negotiated is what its object says.
@@ -318,8 +367,20 @@ impl World {
     }
 }
 
+/// How a router watches the nodes by BFD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watch {
+    /// Not at all.
+    Off,
+    /// As FRR does when nothing else is said: whoever is silent for a second is missed.
+    Closely,
+    /// For tests in which nobody is to be missed: whoever is silent for 15 s, which a busy machine makes nobody be.
+    Patiently,
+}
+
+/// As patient as [`Watch::Patiently`].
 fn slow() -> String {
-    profile("slow", "{receiveInterval: 400, transmitInterval: 500, detectMultiplier: 5}")
+    profile("slow", "{receiveInterval: 400, transmitInterval: 500, detectMultiplier: 50}")
 }
 
 /// A BFDProfile with this spec.
