@@ -93,7 +93,8 @@ fn settings_of_the_speaker() -> Result<()> {
 
 /// What the nodes have withdrawn from f8 so far, but for what [`crate::users::settled`] takes back.
 fn withdrawn(wire: &Capture) -> Result<BTreeSet<String>> {
-    let all = updates(&wire.frames_past(wait::since_epoch()?)?)?.into_iter().flat_map(|update| update.withdrawn);
+    let all =
+        updates(&wire.frames_past(wait::since_epoch()?)?)?.into_iter().flat_map(|update| update.withdrawn);
     Ok(all.filter(|prefix| !prefix.starts_with("10.78.") && !prefix.starts_with("10.12")).collect())
 }
 

@@ -98,11 +98,12 @@ impl World {
     /// Waits until every standing session is up, and remembers since when: one that is about to end is none.
     pub(crate) fn all_up(&self) -> Result<()> {
         let peers: Vec<&str> = self.standing.iter().map(|standing| standing.object.name).collect();
-        let lives = wait::until(DEADLINE, "all sessions, and none that ends while they are looked at", || {
-            let before = self.lives_now()?;
-            peers.iter().try_for_each(|peer| self.up(peer))?;
-            Ok((self.lives_now()? == before).then_some(before))
-        })?;
+        let lives =
+            wait::until(DEADLINE, "all sessions, and none that ends while they are looked at", || {
+                let before = self.lives_now()?;
+                self.all_of_them_up(&peers)?;
+                Ok((self.lives_now()? == before).then_some(before))
+            })?;
         *self.remembered() = lives;
         Ok(())
     }
@@ -208,29 +209,42 @@ impl World {
         })
     }
 
-    /// Waits until a peer's session is up with every node. The node is asked first: what it was told ends a session
-    /// there, and the router hears of it.
+    /// Waits until a peer's session is up with every node.
     pub(crate) fn up(&self, peer: &str) -> Result<()> {
+        self.all_of_them_up(&[peer])
+    }
+
+    /// The node is asked first: what it was told ends a session there, and the router hears of it.
+    fn all_of_them_up(&self, peers: &[&str]) -> Result<()> {
         for node in self.lab.names() {
-            wait::until_true(DEADLINE, &format!("{node} to have {peer} up"), || self.own(peer, &node))
-                .with_context(|| self.lab.logs())?;
-            self.wait_seen(peer, &node, "up", |seen| seen.established)?;
+            wait::until_true(DEADLINE, &format!("{node} to have {peers:?} up"), || {
+                let up = self.own(&node)?;
+                let missing: Vec<_> = peers.iter().filter(|peer| !up.contains(**peer)).collect();
+                ensure!(missing.is_empty(), "{missing:?} are not");
+                Ok(true)
+            })
+            .with_context(|| self.lab.logs())?;
+            for peer in peers {
+                self.wait_seen(peer, &node, "up", |seen| seen.established)?;
+            }
         }
         Ok(())
     }
 
-    /// Whether a node's own FRR has a standing peer's session up.
-    fn own(&self, peer: &str, node: &str) -> Result<bool> {
-        let object = &self.standing(peer)?.object;
-        let name = object.field("peerAddress").or(object.field("interface")).context("it has no name")?;
+    /// The standing peers whose sessions are up in a node's own FRR.
+    fn own(&self, node: &str) -> Result<BTreeSet<&str>> {
         let all = self.lab.frr(node)?.json("show bgp vrf all summary json")?;
         // by VRF and by family
         let vrfs = all.as_object().into_iter().flatten();
-        let mut families = vrfs.flat_map(|(_, vrf)| vrf.as_object()).flatten();
-        Ok(families.any(|(_, family)| {
-            let state = family.get("peers").and_then(|peers| peers.get(name)?.get("state")?.as_str());
-            state == Some("Established")
-        }))
+        let families = vrfs.flat_map(|(_, vrf)| vrf.as_object()).flatten();
+        let peers: Vec<&Value> = families.filter_map(|(_, family)| family.get("peers")).collect();
+        let up = |object: &PeerObject| {
+            let name = object.field("peerAddress").or(object.field("interface"));
+            let mut states = peers.iter().filter_map(|peers| peers.get(name?)?.get("state")?.as_str());
+            states.any(|state| state == "Established")
+        };
+        let names = self.standing.iter().filter(|standing| up(&standing.object));
+        Ok(names.map(|standing| standing.object.name).collect())
     }
 
     /// Waits until a peer's session is up with no node.
@@ -268,9 +282,10 @@ impl World {
             Watch::Closely => ("", ""),
             Watch::Patiently => ("", " profile patient"),
         };
-        let mut lines = ["configure terminal", "bfd", "profile patient", "detect-multiplier 50", "router bgp"]
-            .map(str::to_owned)
-            .to_vec();
+        let mut lines =
+            ["configure terminal", "bfd", "profile patient", "detect-multiplier 50", "router bgp"]
+                .map(str::to_owned)
+                .to_vec();
         for node in self.lab.names() {
             lines.push(format!("{no}neighbor {} bfd{profile}", name(&self.at(peer, &node)?)));
         }
