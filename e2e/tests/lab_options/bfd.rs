@@ -126,6 +126,27 @@ fn minimum_ttl() -> Result<()> {
     world.lab.manifests.remove("far")
 }
 
+/// That a router is several hops away is said only when BFD has already found nobody over one: both come up all the same.
+#[test]
+fn hops_that_are_said_later() -> Result<()> {
+    let world = World::get()?;
+    let far = "{receiveInterval: 310, transmitInterval: 320, detectMultiplier: 50}";
+    world.lab.manifests.put("far", &profile("far", far))?;
+    let watched = world.peer("hop")?.with("bfdProfile", "far");
+    let alone = || {
+        node_is(&world, "down")("hop")?;
+        world.down("hop")
+    };
+    world.step(&["hop"], || world.put(&watched.clone().without("ebgpMultiHop")), alone)?;
+    let both = || {
+        world.up("hop")?;
+        node_is(&world, "up")("hop")
+    };
+    world.step(&["hop"], || world.put(&watched), both)?;
+    world.afresh("hop")?;
+    world.lab.manifests.remove("far")
+}
+
 /// Whom BFD misses comes back: a node that was silent for a while, and one that lost its power. FRR 8.4, which n1 has,
 /// begins with BFD only when BGP speaks; a router of FRR 10 whose BFD has ended the session waits for BFD before it
 /// speaks. Those two never meet again, so that the image has the FRR of n2.
