@@ -5,7 +5,7 @@ use ferrolb_e2e::{lab::DEADLINE, wait};
 
 use crate::{
     bfd::node_is,
-    world::{World, profile},
+    world::{Watch, World, profile},
 };
 
 /// A router that has forgotten its BFD, and begins with it only when BGP speaks, is met again: by FRR 8.4, which does
@@ -16,7 +16,7 @@ fn who_begins_with_bgp_is_met_again() -> Result<()> {
     let world = World::get()?;
     let peer = "f10-v4";
     world.lab.manifests.put("fast", &profile("fast", "{receiveInterval: 100, transmitInterval: 100}"))?;
-    world.router_watches(peer, true)?;
+    world.router_watches(peer, Watch::Closely)?;
     world.put(&world.peer(peer)?.with("bfdProfile", "fast"))?;
     let router = world.router(peer)?.frr().context("it runs FRR")?;
     for node in world.lab.names() {
@@ -39,8 +39,9 @@ fn who_begins_with_bgp_is_met_again() -> Result<()> {
         }
     }
     node_is(&world, "up")(peer)?;
-    world.router_watches(peer, false)?;
+    world.router_watches(peer, Watch::Off)?;
     world.put(&world.peer(peer)?)?;
+    world.no_bfd()?;
     world.all_up()?;
     world.lab.manifests.remove("fast")
 }
