@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{bins, netns::Net, process::Running, warden::Warden};
+use crate::{bins, netns::Net, process::Running, wait, warden::Warden};
 
 /// Bytes of a frame that are kept, and kilobytes for frames that are not written yet: 8,192 of them.
 const LONGEST: &str = "2000";
@@ -78,7 +78,7 @@ impl Capture {
             .arg(filter)
             .log(log)
             .start(warden)?;
-        process.wait_for_log(Duration::from_secs(10), "listening on")?;
+        process.wait_for_log(wait::START, "listening on")?;
         Ok(Self { process, file, so_far: Mutex::default() })
     }
 
@@ -106,6 +106,18 @@ impl Capture {
         file.read_exact_at(&mut new, u64::try_from(so_far.bytes)?).with_context(name)?;
         so_far.read(&new)?;
         Ok(so_far.frames.get(count..).unwrap_or_default().to_vec())
+    }
+
+    /// The frames so far, and certainly all that passed before this moment ([`wait::since_epoch`]): there is a later one.
+    /// On a wire where something is always said, as the keepalives of a session are.
+    ///
+    /// # Errors
+    /// As [`Self::frames`], or when nothing is said any more.
+    pub fn frames_past(&self, moment: Duration) -> Result<Vec<Frame>> {
+        wait::until(Duration::from_secs(30), "a frame later than now", || {
+            let frames = self.frames()?;
+            Ok(frames.iter().any(|frame| frame.at > moment).then_some(frames))
+        })
     }
 }
 
