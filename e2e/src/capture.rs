@@ -78,7 +78,7 @@ impl Capture {
             .arg(filter)
             .log(log)
             .start(warden)?;
-        process.wait_for_log(Duration::from_secs(10), "listening on")?;
+        process.wait_for_log(wait::START, "listening on")?;
         Ok(Self { process, file, so_far: Mutex::default() })
     }
 

@@ -133,7 +133,7 @@ impl Frr {
             .env("FRR_VTY_DIR", inside.join("run"))
             .log(&log)
             .start(warden)?;
-        process.wait_for(Duration::from_secs(20), "FRR's daemons to answer", || {
+        process.wait_for(wait::START, "FRR's daemons to answer", || {
             let text = process.log_text();
             Ok(text
                 .lines()
@@ -188,7 +188,7 @@ impl Frr {
         serde_json::from_str(&text).with_context(|| format!("`{command}` answered {text:?}"))
     }
 
-    /// What the probe of its container finds when it is to wait a second: nothing, or the fault.
+    /// What the probe of its container finds when it is to wait five seconds: nothing, or the fault.
     ///
     /// # Errors
     /// When it cannot be run.
@@ -199,7 +199,7 @@ impl Frr {
             Some(_) => self.beside("/mnt/product/check"),
         };
         let check = check.env("FRR_CONFIG_DIR", inside.join("etc")).env("FRR_VTY_DIR", inside.join("run"));
-        let output = check.env("FRR_CHECK_LIMIT", "1").output()?;
+        let output = check.env("FRR_CHECK_LIMIT", "5").output()?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         Ok((!output.status.success()).then_some(said))
     }
@@ -218,17 +218,29 @@ impl Frr {
     /// Stops it, as its container would be stopped.
     ///
     /// # Errors
-    /// When it does not end.
+    /// When it does not end by itself, or not as one that was told to: daemons may live on, which the next start would
+    /// meet.
     pub fn stop(&self) -> Result<()> {
-        self.process.stop().map(drop)
+        let end = self.process.end()?;
+        ensure!(end.success(), "frr/start ended with {end}: {}", self.process.log_text());
+        Ok(())
     }
 
     /// Kills some of its daemons (SIGKILL), in this order and at once, and waits until all of it has ended: the start
     /// script ends the others, as it does when a daemon crashes.
     ///
     /// # Errors
-    /// When one of them does not run, or the script ends as if nothing had happened.
+    /// As [`Frr::strike`], or when the script ends as if nothing had happened.
     pub fn kill(&self, daemons: &[&str]) -> Result<()> {
+        self.strike(daemons)?;
+        self.wait_for_end()
+    }
+
+    /// Kills some of its daemons, and waits for nothing.
+    ///
+    /// # Errors
+    /// When one of them does not run.
+    pub fn strike(&self, daemons: &[&str]) -> Result<()> {
         // all are looked up first: the first one's death is the sign for the script to end the others
         let alive = daemons.iter().map(|daemon| {
             let pid = self.daemon_pid(daemon)?;
@@ -237,7 +249,15 @@ impl Frr {
         for (pid, birth) in alive.collect::<Result<Vec<_>>>()? {
             clean::send(pid, birth, Signal::SIGKILL);
         }
-        let end = wait::until(Duration::from_secs(20), "the end of frr/start", || self.process.ended())?;
+        Ok(())
+    }
+
+    /// Waits until all of it has ended after [`Frr::strike`].
+    ///
+    /// # Errors
+    /// When the script does not end, or as if nothing had happened.
+    pub fn wait_for_end(&self) -> Result<()> {
+        let end = wait::until(wait::START, "the end of frr/start", || self.process.ended())?;
         ensure!(!end.success(), "frr/start ended with {end}");
         Ok(())
     }
@@ -260,8 +280,8 @@ impl Frr {
         for (pid, birth) in &all {
             clean::send(*pid, *birth, Signal::SIGKILL);
         }
-        wait::until(Duration::from_secs(20), "the end of frr/start", || self.process.ended())?;
-        wait::until_true(Duration::from_secs(20), "the end of FRR's daemons", || {
+        wait::until(wait::START, "the end of frr/start", || self.process.ended())?;
+        wait::until_true(wait::START, "the end of FRR's daemons", || {
             Ok(!all.iter().any(|(pid, birth)| clean::birth(*pid) == Some(*birth) && clean::lives(*pid)))
         })
     }

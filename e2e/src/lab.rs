@@ -195,7 +195,7 @@ impl Lab {
     /// When it does not end by itself, or as [`Self::start_speaker`].
     pub fn restart_speaker(&mut self, name: &str, with: impl FnOnce(Spawn) -> Spawn) -> Result<()> {
         let machine = self.machines.get_mut(name).context("a node without a machine")?;
-        machine.speaker.take().with_context(|| format!("{name} has no speaker running"))?.stop()?;
+        machine.speaker.take().with_context(|| format!("{name} has no speaker running"))?.end()?;
         self.start_speaker_as(name, with)
     }
 

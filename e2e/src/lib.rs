@@ -7,7 +7,8 @@
 //! - [`frr`]: a node's or a router's FRR; [`tor`]: the two routers and their tables; [`pod`]: what Services lead to
 //! - [`peer`]: routers of every make (FRR 8 and 10, BIRD, GoBGP), configured by the test, with one view of all
 //! - [`capture`], [`tcp`], [`updates`], [`neighbour`]: the wire, and what BGP, ARP and NDP said on it
-//! - [`asking`], [`load`]: a client that never stops asking who has an address, and a user who never stops using it
+//! - [`asking`], [`load`]: a client that never stops asking who has an address, and a user who never stops using it;
+//!   [`requests`]: the same while routes move, and which requests were lost by that
 //! - [`objects`], [`manifests`], [`election`]: what users write, what the product answers, what it should decide
 //! - [`models`]: configurations of FRR, at random; [`recorder`]: a neighbour that writes down what FRR tells it
 //! - [`raw`]: frames that no common tool sends; [`flat`]: the flat segment alone, speakers without FRR
@@ -41,6 +42,7 @@ pub mod pod;
 pub mod process;
 pub mod raw;
 pub mod recorder;
+pub mod requests;
 pub mod tcp;
 pub mod tor;
 pub mod updates;

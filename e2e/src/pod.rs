@@ -17,6 +17,7 @@ use crate::{
     fabric::{Fabric, Node},
     netns::Net,
     process::{Running, Spawn},
+    wait,
     warden::Warden,
 };
 
@@ -36,7 +37,7 @@ pub fn start(warden: &Warden, node: &Node) -> Result<Running> {
         .args(listen.map(|a| a.to_string()))
         .log(dir.join("pod.log"))
         .start(warden)?;
-    process.wait_for_log(Duration::from_secs(5), "serving")?;
+    process.wait_for_log(wait::START, "serving")?;
     Ok(process)
 }
 
@@ -127,7 +128,7 @@ fn rules(fabric: &Fabric, here: &Node, ways: &BTreeMap<String, Way>) -> Result<S
 /// the address that it saw.
 ///
 /// # Errors
-/// When curl is missing, or nobody answers within two seconds.
+/// When curl is missing, or, with an [`Unanswered`], when nobody answers within two seconds.
 pub fn fetch(from: &Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
     fetch_within(Duration::from_secs(2), from, ip, port)
 }
@@ -139,10 +140,31 @@ pub fn fetch(from: &Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
 pub fn fetch_within(limit: Duration, from: &Net, ip: IpAddr, port: u16) -> Result<(String, IpAddr)> {
     let limit = limit.as_secs_f64().to_string();
     let url = format!("http://{}/", SocketAddr::from((ip, port)));
-    let text = Spawn::new("curl")
+    let output = Spawn::new("curl")
         .in_net(from.path())
         .args(["--silent", "--show-error", "--max-time", &limit, "--noproxy", "*", &url])
-        .text()?;
+        .output()?;
+    if !output.status.success() {
+        let said = format!("{url}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        return Err(Unanswered { code: output.status.code(), said }.into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let (name, asker) = text.trim().split_once(' ').with_context(|| format!("{url} answered {text:?}"))?;
     Ok((name.to_owned(), asker.parse()?))
 }
+
+/// Why a page did not come.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// curl's status.
+    pub code: Option<i32>,
+    said: String,
+}
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "curl ended with {:?} for {}", self.code, self.said)
+    }
+}
+
+impl std::error::Error for Unanswered {}

@@ -237,6 +237,17 @@ impl Running {
         self.wait_for(deadline, &what, || Ok(self.log_text().contains(text).then_some(())))
     }
 
+    /// Asks it to end (SIGTERM), and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not end by itself within half a minute.
+    pub fn end(&self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        wait::until(Duration::from_secs(30), "the end after SIGTERM", || self.ended()).with_context(|| {
+            format!("{} (pid {}) does not end by itself:\n{}", self.name, self.pid, self.tail())
+        })
+    }
+
     /// Asks it to end (SIGTERM) and, after five seconds, makes it end.
     ///
     /// # Errors

@@ -28,7 +28,8 @@ pub struct Recorder {
 struct Shared {
     told: Vec<Update>,
     sessions: u32,
-    stream: Option<TcpStream>,
+    /// Two threads write to it, a whole message at a time.
+    writer: Option<Arc<Mutex<TcpStream>>>,
     fault: Option<String>,
 }
 
@@ -91,13 +92,13 @@ impl Recorder {
     /// # Errors
     /// When there is no session.
     pub fn refresh(&self) -> Result<()> {
-        let stream = lock(&self.shared).stream.as_ref().map(TcpStream::try_clone).transpose()?;
-        Ok(stream.context("no session")?.write_all(&message(REFRESH, &[0, 1, 0, 1])?)?)
+        let writer = lock(&self.shared).writer.clone().context("no session")?;
+        Ok(lock(&writer).write_all(&message(REFRESH, &[0, 1, 0, 1])?)?)
     }
 }
 
-fn lock(shared: &Mutex<Shared>) -> std::sync::MutexGuard<'_, Shared> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn message(kind: u8, body: &[u8]) -> Result<Vec<u8>> {
@@ -120,7 +121,9 @@ fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) 
     let length = u8::try_from(capabilities.len())?;
     open.extend([length + 2, 2, length]);
     open.extend(capabilities);
-    stream.write_all(&message(OPEN, &open)?)?;
+    let writer = Arc::new(Mutex::new(stream.try_clone()?));
+    let say = |kind, body: &[u8]| -> Result<()> { Ok(lock(&writer).write_all(&message(kind, body)?)?) };
+    say(OPEN, &open)?;
     loop {
         let mut head = [0; 19];
         stream.read_exact(&mut head)?;
@@ -130,12 +133,12 @@ fn serve(mut stream: TcpStream, id: Ipv4Addr, asn: u32, shared: &Mutex<Shared>) 
         stream.read_exact(&mut body)?;
         match kind {
             OPEN => {
-                stream.write_all(&message(KEEPALIVE, &[])?)?;
+                say(KEEPALIVE, &[])?;
                 let mut shared = lock(shared);
                 shared.sessions += 1;
-                shared.stream = Some(stream.try_clone()?);
+                shared.writer = Some(Arc::clone(&writer));
             }
-            KEEPALIVE => stream.write_all(&message(KEEPALIVE, &[])?)?,
+            KEEPALIVE => say(KEEPALIVE, &[])?,
             UPDATE => {
                 let update = Update::read(&body, wait::since_epoch()?, from)?;
                 lock(shared).told.push(update);

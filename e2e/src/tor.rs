@@ -13,6 +13,7 @@ use crate::{
     fabric::{BIRD, BIRD_ASN, Fabric, NODE_ASN, Node, Segment, TOR_ASN},
     frr::{Frr, Listens},
     process::{Running, Spawn},
+    wait,
     warden::Warden,
 };
 
@@ -105,6 +106,17 @@ impl FrrTor {
                 facts.get("bgpTimerUpMsec").and_then(Value::as_u64).unwrap_or_default(),
             ),
         }))
+    }
+
+    /// Why the session with the neighbour at this address ended last, in FRR's words; empty while it never did.
+    ///
+    /// # Errors
+    /// When FRR does not answer, or has no such neighbour.
+    pub fn last_end(&self, neighbour: IpAddr) -> Result<String> {
+        let all = self.frr.json("show bgp neighbors json")?;
+        let facts = all.get(neighbour.to_string()).with_context(|| format!("no neighbour {neighbour}"))?;
+        let said = ["lastResetDueTo", "lastNotificationReason"].map(|field| facts.get(field)?.as_str());
+        Ok(said.into_iter().flatten().collect::<Vec<_>>().join(": "))
     }
 
     /// Whether it has a BFD session with the neighbour at this address, and that is up.
@@ -201,7 +213,7 @@ impl BirdTor {
             .log(dir.join("bird.log"))
             .start(warden)?;
         let tor = Self { process, socket };
-        tor.process.wait_for(Duration::from_secs(10), "BIRD to answer", || {
+        tor.process.wait_for(wait::START, "BIRD to answer", || {
             Ok(tor.birdc("show status")?.contains("Daemon is up and running").then_some(()))
         })?;
         Ok(tor)
@@ -243,6 +255,16 @@ impl BirdTor {
         let name = format!("{node}_{}", family.name());
         Ok(self.birdc(&format!("show protocols {name}"))?.contains("Established"))
     }
+
+    /// Why the session with this node over this family ended last, in BIRD's words; empty if it never did.
+    ///
+    /// # Errors
+    /// When BIRD does not answer.
+    pub fn last_end(&self, node: &str, family: Family) -> Result<String> {
+        let text = self.birdc(&format!("show protocols all {node}_{}", family.name()))?;
+        let mut lines = text.lines().filter_map(|line| line.trim_start().strip_prefix("Last error:"));
+        Ok(lines.next().unwrap_or_default().trim().to_owned())
+    }
 }
 
 /// An address family, where BIRD and the client need to be told which.
@@ -279,6 +301,7 @@ fn bird_conf(nodes: &[Node]) -> String {
             "protocol kernel {{ merge paths on; {family} {{ import none; export where source = RTS_BGP; }}; }}\n"
         ));
     }
+    // who lost a session is not refused for a minute
     for node in nodes {
         let channel = |family: &str| format!("  {family} {{ import all; export none; }};\n");
         for (name, address, channels) in [
@@ -292,7 +315,7 @@ fn bird_conf(nodes: &[Node]) -> String {
             };
             text.push_str(&format!(
                 "protocol bgp {}_{name} {{\n  local {local} as {BIRD_ASN};\n  neighbor {address} as {NODE_ASN};\n  \
-                 passive on;\n  hold time 9;\n{channels}}}\n",
+                 passive on;\n  hold time 9;\n  error wait time 1, 2;\n{channels}}}\n",
                 node.name()
             ));
         }

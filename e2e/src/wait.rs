@@ -7,6 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context as _, Result, bail};
 
+/// How long a program may take until it serves; most do so in well under a second. It is for one that never does.
+pub const START: Duration = Duration::from_secs(60);
+
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks `look` again and again until it finds something, and gives what it found.
@@ -40,6 +43,15 @@ pub fn until_true(deadline: Duration, what: &str, mut look: impl FnMut() -> Resu
     until(deadline, what, || Ok(look()?.then_some(())))
 }
 
+/// The median of some durations, the higher one of two; without any it never ends. What the product needs is in it, and
+/// what one stall of the machine adds is not.
+#[must_use]
+pub fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(Duration::MAX)
+}
+
 /// Lets this much time go by, when the time itself is what it is about: an idle minute, or for how long a server is
 /// away. It waits for nothing: whoever wants something to have happened by then says so to [`until`].
 pub fn pass(time: Duration) {
@@ -59,4 +71,17 @@ pub fn now() -> Instant {
 /// When the machine's clock is set to before the epoch.
 pub fn since_epoch() -> Result<Duration> {
     Ok(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stall_does_not_move_the_median() {
+        let ms = |list: &[u64]| list.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
+        assert_eq!(median(&ms(&[9, 7, 4000, 8, 6])), Duration::from_millis(8));
+        assert_eq!(median(&ms(&[1, 2])), Duration::from_millis(2));
+        assert_eq!(median(&[]), Duration::MAX);
+    }
 }

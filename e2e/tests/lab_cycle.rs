@@ -1,13 +1,8 @@
 //! FRR's life beside the speaker: somebody types into it, a daemon hangs, everything is edited, a node is drained.
 
-use std::{
-    collections::BTreeSet,
-    net::IpAddr,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use ferrolb_e2e::{
     bench::edits::{self, Outcome},
     bins,
@@ -17,6 +12,7 @@ use ferrolb_e2e::{
     objects::{PORT, Service},
     pod,
     process::Spawn,
+    requests,
     tor::Session,
     updates::{Update, updates},
     wait,
@@ -83,7 +79,7 @@ fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
     println!("put right after {:.1?}", start.elapsed());
     routed(&lab, &addresses)?;
     ensure!(came_up()? == ups, "a session ended");
-    ensure!(drifts(&lab)? == counted + 1, "{} drifts were counted", drifts(&lab)?);
+    put_right(&lab, counted)?;
     let log = lab.speaker_log("n1")?;
     ensure!(log.contains("somebody else changed FRR's configuration"), "{log}");
     ensure!(!log.contains("telling it again does not help"), "{log}");
@@ -144,12 +140,12 @@ fn raw_lines_in_the_place_of_ours_are_no_drift() -> Result<()> {
     type_in(&[&format!("no {hole}")])?;
     let took = is(REPAIRED, &[&network, &open, &slow, hole], &[&ours])?;
     println!("put right after {took:.1?}");
-    ensure!(drifts(&lab)? == counted + 1, "{} drifts instead of {}", drifts(&lab)?, counted + 1);
+    let counted = put_right(&lab, counted)?;
     // the next look is one of those that come by themselves
     type_in(&[])?;
-    let took = is(Duration::from_secs(40), &[&network, &open, &slow, hole], &[&ours])?;
+    let took = is(REPAIRED, &[&network, &open, &slow, hole], &[&ours])?;
     println!("put right after {took:.1?}");
-    ensure!(drifts(&lab)? == counted + 2, "{} drifts instead of {}", drifts(&lab)?, counted + 2);
+    put_right(&lab, counted)?;
     // raw lines change before anybody looks
     type_in(&[])?;
     lab.manifests.put("user", &format!("{object}{router}       {other}\n      {open}\n"))?;
@@ -187,7 +183,20 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     let lab = Lab::start(1)?;
     let steady = lab.add(&Service::new("steady", "routed", &lab.fabric))?;
     routed(&lab, &steady)?;
-    ensure!(ask(&lab, HEALTH, "readyz")?.0 == 200, "not ready before");
+    let is = |page: &str, status| {
+        wait::until_true(DEADLINE, &format!("{status} for {page}"), || {
+            Ok(ask(&lab, HEALTH, page)?.0 == status)
+        })
+    };
+    let counts = |lines: &[&str]| {
+        wait::until_true(DEADLINE, "the metrics of the daemons", || {
+            let text = ask(&lab, METRICS, "metrics")?.1;
+            let missing = lines.iter().find(|line| !text.lines().any(|l| l == **line));
+            ensure!(missing.is_none(), "{missing:?} is not in\n{text}");
+            Ok(true)
+        })
+    };
+    is("readyz", 200)?;
     let bgpd = Pid::from_raw(i32::try_from(lab.frr("n1")?.daemon_pid("bgpd")?)?);
     kill(bgpd, Signal::SIGSTOP)?;
     let start = wait::now();
@@ -202,11 +211,8 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     let noticed = noticed.map(|()| start.elapsed());
     let meanwhile = || -> Result<Vec<IpAddr>> {
         println!("noticed after {:.1?}", noticed?);
-        ensure!(ask(&lab, HEALTH, "healthz")?.0 == 200, "the speaker hangs");
-        let text = ask(&lab, METRICS, "metrics")?.1;
-        for line in ["ferrolb_frr_up{daemon=\"bgpd\"} 0", "ferrolb_frr_up{daemon=\"bfdd\"} 1"] {
-            ensure!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
-        }
+        is("healthz", 200).context("the speaker hangs")?;
+        counts(&["ferrolb_frr_up{daemon=\"bgpd\"} 0", "ferrolb_frr_up{daemon=\"bfdd\"} 1"])?;
         let flat = lab.add(&Service::new("flat", "flat", &lab.fabric))?;
         for ip in flat {
             wait::until(DEADLINE, &format!("a page from {ip}"), || {
@@ -220,9 +226,8 @@ fn a_daemon_that_hangs_is_waited_for() -> Result<()> {
     let start = wait::now();
     routed(&lab, &later.with_context(|| lab.logs())?)?;
     println!("routed {:.1?} after it went on", start.elapsed());
-    wait::until_true(DEADLINE, "readiness", || Ok(ask(&lab, HEALTH, "readyz")?.0 == 200))?;
-    let text = ask(&lab, METRICS, "metrics")?.1;
-    ensure!(text.contains("ferrolb_frr_up{daemon=\"bgpd\"} 1"), "{text}");
+    is("readyz", 200)?;
+    counts(&["ferrolb_frr_up{daemon=\"bgpd\"} 1"])?;
     let log = lab.speaker_log("n1")?;
     ensure!(log.matches("FRR cannot be reached").count() == 1, "said once: {log}");
     Ok(())
@@ -244,13 +249,22 @@ fn a_drained_node_leaves_in_two_steps_and_comes_back() -> Result<()> {
     let (before, start) = (sessions()?, wait::now());
     let wire = Capture::start(&lab.fabric.warden, &lab.fabric.tor, TOR, "tcp port 179")?;
     let told = || -> Result<Vec<Update>> {
-        let ours = neighbours(n1);
-        Ok(updates(&wire.frames()?)?.into_iter().filter(|update| ours.contains(&update.from)).collect())
+        let (ours, frames) = (neighbours(n1), wire.frames_past(wait::since_epoch()?)?);
+        Ok(updates(&frames)?.into_iter().filter(|update| ours.contains(&update.from)).collect())
     };
     let marked = |update: &&Update| update.communities.contains("65535:0");
     let steady: BTreeSet<String> = addresses.iter().copied().map(prefix).collect();
+    // what is asked of n2 alone has nothing to do with the drain: it shows how fast the machine is
+    let control = Service {
+        local: true,
+        endpoints: vec!["n2".to_owned()],
+        ..Service::new("control", "routed", &lab.fabric)
+    };
+    let control = lab.add(&control)?;
+    control.iter().try_for_each(|ip| lab.wait_for_route(*ip, &["n2".to_owned()]))?;
 
-    let (asked, lost) = asking(&lab, &addresses, || {
+    let asked = requests::during(&lab.fabric.remote, &addresses, &control, || {
+        let drained = wait::since_epoch()?;
         drain(&lab, "drain")?;
         wait::until_true(DEADLINE, "the mark at the router", || {
             let told = told()?;
@@ -271,7 +285,10 @@ fn a_drained_node_leaves_in_two_steps_and_comes_back() -> Result<()> {
         let told = told()?;
         let first = told.iter().find(marked).context("no mark")?.at;
         let gone = told.iter().find(|update| !update.withdrawn.is_empty()).context("no withdrawal")?;
-        ensure!(gone.at > first + Duration::from_secs(25), "marked at {first:?}, gone at {:?}", gone.at);
+        // thirty seconds from when it was told on; the mark was there most of the time
+        let times = format!("told at {drained:?}, marked at {first:?}, gone at {:?}", gone.at);
+        ensure!(gone.at > drained + Duration::from_secs(29), "{times}");
+        ensure!(gone.at > first + Duration::from_secs(10), "{times}");
         ensure!(told.iter().all(|update| update.withdrawn.is_subset(&steady)), "{told:#?}");
 
         drain(&lab, "undrain")?;
@@ -281,15 +298,18 @@ fn a_drained_node_leaves_in_two_steps_and_comes_back() -> Result<()> {
         }
         Ok(())
     })?;
-    ensure!(lost == 0 && asked > 0, "{lost} of {asked} requests were lost");
-    println!("{asked} requests");
-    let told = told()?;
-    for prefix in &steady {
-        let last = told.iter().rfind(|update| update.announced.contains(prefix)).context("not announced")?;
-        ensure!(!marked(&last), "{prefix} is still marked");
-    }
+    // the routers change their minds twice: when the node is marked, and when it is back
+    println!("{} requests", asked.without_loss(2)?);
+    wait::until_true(DEADLINE, "the routes without a mark", || {
+        let told = told()?;
+        let unmarked = |prefix: &String| {
+            told.iter().rfind(|update| update.announced.contains(prefix)).is_some_and(|last| !marked(&last))
+        };
+        Ok(steady.iter().all(unmarked))
+    })?;
+    let since = start.elapsed();
     for (before, after) in before.iter().zip(sessions()?) {
-        ensure!(after.continues(before, start.elapsed()), "{before:?}, then {after:?}");
+        ensure!(after.continues(before, since), "{before:?}, then {after:?}");
     }
     let running = lab.frr("n1")?.vtysh("show running-config bgpd")?;
     ensure!(!running.contains("graceful-shutdown"), "{running}");
@@ -325,27 +345,6 @@ fn served_by(lab: &Lab, ip: IpAddr, node: &str) -> Result<()> {
     .with_context(|| lab.logs())
 }
 
-/// Asks for pages of these addresses all the time while something happens: how often, and how often in vain.
-fn asking(lab: &Lab, addresses: &[IpAddr], meanwhile: impl FnOnce() -> Result<()>) -> Result<(usize, usize)> {
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let asker = scope.spawn(|| {
-            let (mut asked, mut lost) = (0, 0);
-            while !over.load(Ordering::Relaxed) {
-                for ip in addresses {
-                    asked += 1;
-                    lost += usize::from(pod::fetch(&lab.fabric.remote, *ip, PORT).is_err());
-                }
-            }
-            (asked, lost)
-        });
-        let done = meanwhile();
-        over.store(true, Ordering::Relaxed);
-        let counts = asker.join().map_err(|_| anyhow!("the asker panicked"))?;
-        done.map(|()| counts)
-    })
-}
-
 fn drain(lab: &Lab, command: &str) -> Result<()> {
     let ferrolb = Spawn::new(bins::product("ferrolb")?).args([command, "--node", "n1", "--manifests"]);
     ferrolb.arg(lab.manifests.dir()).text().map(drop)
@@ -368,10 +367,20 @@ fn ask(lab: &Lab, port: u16, page: &str) -> Result<(u16, String)> {
     let url = format!("http://127.0.0.1:{port}/{page}");
     let curl = lab.fabric.node("n1")?.net.command("curl");
     let curl =
-        curl.args(["--silent", "--max-time", "2", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
+        curl.args(["--silent", "--max-time", "10", "--noproxy", "*", "--write-out", "%{http_code}", &url]);
     let text = curl.text()?;
     let (body, status) = text.split_at(text.len().saturating_sub(3));
     Ok((status.parse().context("no status")?, body.to_owned()))
+}
+
+/// Waits until the speaker of n1 has counted the drift that came after `counted`, and gives the new count. vtysh sends
+/// line by line: a look in between puts the first lines right, and the next look the others.
+fn put_right(lab: &Lab, counted: u64) -> Result<u64> {
+    wait::until(DEADLINE, "a drift to be counted", || {
+        let now = drifts(lab)?;
+        ensure!(now <= counted + 2, "{now} drifts, after {counted}");
+        Ok((now > counted).then_some(now))
+    })
 }
 
 /// How often the speaker of n1 has found its FRR changed.

@@ -11,18 +11,23 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ferrolb_e2e::{
     fabric::Segment,
+    frr::{Frr, Listens, Setup, Version},
     lab::{DEADLINE, Lab, neighbours},
     objects::Service,
     wait,
 };
 use serde_json::Value;
 
-/// A session that goes or comes is seen within a second; the rest is for the scrape and a busy machine.
+/// A session that goes or comes is seen within a second; the rest is for the scrape and a busy machine. It is the median
+/// of some rounds that has to be: one stall of the machine says nothing of the product.
 const SEEN: Duration = Duration::from_millis(1500);
+const ROUNDS: usize = 5;
+/// As the lab starts it.
+const ROUTER: Setup<'_> = Setup { version: Version::Own, listens: Listens::Yes, vrfs: &[] };
 
 #[test]
 fn what_is_said_is_what_frr_has_done() -> Result<()> {
-    let lab = Lab::start(1)?;
+    let mut lab = Lab::start(1)?;
     let addresses = lab.add(&Service::new("told", "routed", &lab.fabric))?;
     for ip in &addresses {
         lab.wait_for_route(*ip, &lab.names())?;
@@ -70,12 +75,28 @@ fn what_is_said_is_what_frr_has_done() -> Result<()> {
     // the router ends its sessions, and takes them up again
     println!("up in the metrics after {:.2?}", sessions_that_come_are_seen(&lab, &tor)?);
 
-    // the router dies
-    let before = lab.speaker_log("n1")?.len();
-    let start = wait::now();
-    lab.tor.frr.kill(&["bgpd"])?;
-    let gone = seen(&lab, start, &[Segment::Tor.v4(1).into(), Segment::Tor.v6(1).into()], before)?;
-    println!("the metric after {:.2?}, the log after {:.2?}", gone.0, gone.1);
+    // the router dies, and comes back
+    let (mut in_metrics, mut in_log) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        if round > 0 {
+            lab.tor.frr = Frr::resume_as(&ROUTER, &lab.fabric.warden, &lab.fabric.tor)?;
+            lab.wait_for_sessions(&lab.names())?;
+            peers(&lab, "told", &all)?;
+            counted(&lab)?;
+        }
+        let before = lab.speaker_log("n1")?.len();
+        let start = wait::now();
+        lab.tor.frr.strike(&["bgpd"])?;
+        let gone = seen(&lab, start, &[Segment::Tor.v4(1).into(), Segment::Tor.v6(1).into()], before)?;
+        lab.tor.frr.wait_for_end()?;
+        in_metrics.push(gone.0);
+        in_log.push(gone.1);
+    }
+    println!("down in the metrics after {in_metrics:.2?}, in the log after {in_log:.2?}");
+    ensure!(
+        [&in_metrics, &in_log].iter().all(|took| wait::median(took) < SEEN),
+        "{in_metrics:?}, {in_log:?}"
+    );
     peers(&lab, "told", &["bird-v4", "bird-v6"])?;
     states(&lab, |peer| !peer.starts_with("172.31.1.") && !peer.starts_with("fd00:31:1:"))?;
     Ok(())
@@ -109,7 +130,7 @@ fn sessions_that_come_are_seen(
     let [v4, _] = neighbours(lab.fabric.node("n1")?);
     let router = Segment::Tor.v4(1);
     let mut took = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         tor(&[format!("neighbor {v4} shutdown")])?;
         let is = |up: u8| {
             let line = format!("metallb_bgp_session_up{{peer=\"{router}:179\",vrf=\"default\"}} {up}");
@@ -123,7 +144,7 @@ fn sessions_that_come_are_seen(
         wait::until_true(DEADLINE, "the session to be up in the metrics", || is(1))?;
         took.push(start.elapsed());
     }
-    ensure!(took.iter().all(|took| *took < SEEN), "{took:?}");
+    ensure!(wait::median(&took) < SEEN, "{took:?}");
     Ok(took)
 }
 
@@ -201,9 +222,7 @@ fn seen(lab: &Lab, start: Instant, peers: &[IpAddr], logged: usize) -> Result<(D
         Ok(in_metrics.is_some() && in_log.is_some())
     })
     .with_context(|| lab.logs())?;
-    let (in_metrics, in_log) = (in_metrics.context("no metric")?, in_log.context("no log")?);
-    ensure!(in_metrics.max(in_log) < SEEN, "{in_metrics:?} and {in_log:?}");
-    Ok((in_metrics, in_log))
+    Ok((in_metrics.context("no metric")?, in_log.context("no log")?))
 }
 
 fn metrics(lab: &Lab) -> Result<String> {

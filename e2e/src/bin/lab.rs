@@ -1,6 +1,6 @@
 //! `lab`: the lab's own program: the warden of a lab, its pods, and what people look at.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
 use ferrolb_e2e::{
@@ -9,6 +9,7 @@ use ferrolb_e2e::{
     netns::Net,
     pod,
     process::Spawn,
+    wait,
     warden::{Warden, clean},
 };
 
@@ -54,7 +55,7 @@ fn victim(kept: bool) -> Result<()> {
     }
     let net = Net::create(&warden, "a")?;
     let parent = net.command("sh").args(["-c", "sleep 1000 & wait"]).start(&warden)?;
-    parent.wait_for(Duration::from_secs(5), "the grandchild", || {
+    parent.wait_for(wait::START, "the grandchild", || {
         let pids = Spawn::new("ip").args(["netns", "pids", net.name()]).text()?;
         Ok((pids.lines().count() == 2).then_some(()))
     })?;

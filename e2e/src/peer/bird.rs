@@ -5,7 +5,6 @@ use std::{
     fs,
     net::IpAddr,
     path::PathBuf,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -16,6 +15,7 @@ use crate::{
     netns::Net,
     process::{Running, Spawn},
     tor::Family,
+    wait,
     warden::Warden,
 };
 
@@ -36,7 +36,7 @@ impl Bird {
         let process = process.log(dir.join("bird.log")).start(warden)?;
         let neighbours = settings.neighbours.iter().map(|neighbour| neighbour.at.clone()).collect();
         let bird = Self { process, socket, neighbours };
-        bird.process.wait_for(Duration::from_secs(20), "BIRD to answer", || {
+        bird.process.wait_for(wait::START, "BIRD to answer", || {
             Ok(bird.birdc("show status")?.contains("Daemon is up and running").then_some(()))
         })?;
         Ok(bird)

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::{At, Path, Restart, Seen, Settings, Table, name, number, small, text};
-use crate::{bins, netns::Net, process::Running, tor::Family, warden::Warden};
+use crate::{bins, netns::Net, process::Running, tor::Family, wait, warden::Warden};
 
 pub(super) fn start(warden: &Warden, net: &Net, settings: &Settings) -> Result<Running> {
     let dir = warden.make_dir(net.role())?;
@@ -19,7 +18,7 @@ pub(super) fn start(warden: &Warden, net: &Net, settings: &Settings) -> Result<R
     let program = net.command(&bins::tool("gobgpd")?.to_string_lossy());
     let program = program.arg("-f").arg(&file).args(["--api-hosts", "127.0.0.1:50051"]);
     let process = program.log(dir.join("gobgp.log")).start(warden)?;
-    process.wait_for(Duration::from_secs(20), "GoBGP to answer", || {
+    process.wait_for(wait::START, "GoBGP to answer", || {
         let all = ask(net, &["neighbor"])?;
         let known = all.as_array().map_or(0, Vec::len);
         Ok((known == settings.neighbours.len()).then_some(()))
