@@ -27,6 +27,9 @@ use crate::{
 /// How long anything may take that takes well under a second on an idle machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// What the speaker's log says when FRR is not as it was told to be.
+pub const DRIFT: &str = "somebody else changed FRR's configuration";
+
 const HEALTH_PORT: u16 = 17472;
 
 /// A lab. What it consists of ends in the order of the fields.

@@ -8,7 +8,7 @@ use ferrolb_e2e::{
     bins,
     capture::Capture,
     fabric::{LAN, NODE_ASN, Segment, TOR},
-    lab::{DEADLINE, Lab, neighbours, prefix},
+    lab::{DEADLINE, DRIFT, Lab, neighbours, prefix},
     objects::{PORT, Service},
     pod,
     process::Spawn,
@@ -81,7 +81,7 @@ fn what_somebody_types_into_frr_is_put_right() -> Result<()> {
     ensure!(came_up()? == ups, "a session ended");
     put_right(&lab, counted)?;
     let log = lab.speaker_log("n1")?;
-    ensure!(log.contains("somebody else changed FRR's configuration"), "{log}");
+    ensure!(log.contains(DRIFT), "{log}");
     ensure!(!log.contains("telling it again does not help"), "{log}");
     Ok(())
 }
@@ -152,7 +152,7 @@ fn raw_lines_in_the_place_of_ours_are_no_drift() -> Result<()> {
     let took = is(REPAIRED, &[&network, &open, &slow, &other, hole], &[&ours])?;
     println!("put right after {took:.1?}");
     let log = lab.speaker_log("n1")?;
-    for line in log.lines().filter(|line| line.contains("somebody else changed FRR's configuration")) {
+    for line in log.lines().filter(|line| line.contains(DRIFT)) {
         ensure!(!line.contains("-in "), "{line}");
     }
     ensure!(!log.contains("telling it again does not help"), "{log}");

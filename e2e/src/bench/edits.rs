@@ -19,7 +19,7 @@ use crate::{
     capture::{Capture, Frame},
     fabric::{BIRD, TOR},
     frr::{Frr, Listens},
-    lab::{DEADLINE, Lab},
+    lab::{DEADLINE, DRIFT, Lab},
     netns::Net,
     process::Spawn,
     updates::{ends, updates},
@@ -28,8 +28,6 @@ use crate::{
 use judge::{Counts, Passed, Verdict};
 use objects::{Edited, Objects, Random, Told};
 
-/// What the speaker says when FRR is not as it has told it.
-const DRIFT: &str = "somebody else changed FRR's configuration";
 /// The captures begin anew after so many edits: each look reads them whole.
 const BLOCK: usize = 50;
 

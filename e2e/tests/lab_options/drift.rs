@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use ferrolb_e2e::{fabric::NODE_ASN, lab::DEADLINE, wait};
+use ferrolb_e2e::{
+    fabric::NODE_ASN,
+    lab::{DEADLINE, DRIFT},
+    wait,
+};
 
 use crate::world::{World, users};
 
@@ -59,7 +63,7 @@ fn raw_lines_that_somebody_takes_away_come_back() -> Result<()> {
     println!("put back after {:.1?}", start.elapsed());
     for ((node, log), before) in nodes.iter().zip(logs()?).zip(before) {
         let log = log.get(before.len()..).unwrap_or_default();
-        let told = log.lines().filter(|line| line.contains("somebody else changed FRR's configuration"));
+        let told = log.lines().filter(|line| line.contains(DRIFT));
         // once, and once more when the look fell between two of the lines
         ensure!((1..=2).contains(&told.count()), "{node}: {log}");
         ensure!(!log.contains("telling it again does not help"), "{node}: {log}");

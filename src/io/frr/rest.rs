@@ -2,8 +2,8 @@
 //!
 //! FRR 10 does not begin a session while its BFD is down. A router that begins with BFD only when BGP speaks, as many
 //! do, and FRR 10 itself where it learns its own address from the session, would never be met again after an outage:
-//! each waits for the other. BFD that is down with no session ends nothing (RFC 5882, section 4.1), so that a session
-//! that rests is begun without it, and has it again at once.
+//! each waits for the other. BGP does not tell whether the other end will have BFD at all (RFC 5882, section 4.1, weighs
+//! that), so that a session that rests is begun without it, and has it again at once.
 
 use super::{Driver, Report};
 use crate::frr::{
